@@ -1,0 +1,229 @@
+"""
+A graph of named tasks, run one after the other or on threads; it knows nothing of CCDs.
+
+A task gets the outcomes of the tasks it needs, failed ones included, and decides by itself what a failure
+means for it: a science frame whose flat could not be made is still reduced as far as it can be. Only what the
+environment refuses (`~ccdnight.exceptions.OutputError`) and an interrupt stop the run.
+"""
+
+import os
+import threading
+import time
+import traceback
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from ccdnight.exceptions import CcdnightError, OutputError
+
+__all__ = ["Outcome", "Task", "TaskGraph", "default_workers", "map_strips", "run_graph"]
+
+#: True in a thread that already belongs to a pool: strips of its task are then done inline, so that the
+#: number of threads stays what was asked for.
+_pooled = threading.local()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What became of a task.
+
+    Attributes
+    ----------
+    name : str
+        The task.
+    value : object
+        What it returned; None if it failed.
+    error : Exception or None
+        What it raised.
+    trace : str
+        Traceback of an error that is not the input's; '' otherwise.
+    seconds : float
+        How long it took.
+    """
+
+    name: str
+    value: object = None
+    error: Exception | None = None
+    trace: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self):
+        """Whether the task succeeded."""
+        return self.error is None
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A named piece of work.
+
+    Attributes
+    ----------
+    name : str
+        Unique name.
+    function : callable
+        Called as ``function(*args, outcomes)`` with a mapping of the needed tasks' names to outcomes.
+    args : tuple
+        Plain values and file names, so that a task can be sent elsewhere.
+    needs : tuple of str
+        Tasks that must have ended before.
+    """
+
+    name: str
+    function: object
+    args: tuple = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class TaskGraph:
+    """Tasks in the order in which they were added; a task can need only what was added before it."""
+
+    tasks: dict = field(default_factory=dict)
+
+    def add(self, name, function, *args, needs=()):
+        """
+        Add a task.
+
+        Parameters
+        ----------
+        name : str
+            Unique name.
+        function : callable
+            See `Task`.
+        *args
+            Its arguments.
+        needs : iterable of str, optional
+            Names of tasks added before.
+
+        Raises
+        ------
+        ValueError
+            If the name is taken or a needed task is not there.
+        """
+        needs = tuple(dict.fromkeys(needs))
+        unknown = [need for need in needs if need not in self.tasks]
+        if name in self.tasks or unknown:
+            msg = f"task {name!r}: " + (
+                f"needs {unknown}, which were not added before it" if unknown else "is there already"
+            )
+            raise ValueError(msg)
+        self.tasks[name] = Task(name, function, args, needs)
+
+    def __len__(self):
+        return len(self.tasks)
+
+
+def default_workers():
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _run(task, outcomes):
+    begin = time.perf_counter()
+    try:
+        value = task.function(*task.args, outcomes)
+    except OutputError:
+        raise
+    except CcdnightError as error:
+        return Outcome(task.name, error=error, seconds=time.perf_counter() - begin)
+    except Exception as error:  # noqa: BLE001 - an error of ours must not cost the other frames: recorded
+        return Outcome(
+            task.name, error=error, trace=traceback.format_exc(), seconds=time.perf_counter() - begin
+        )
+    return Outcome(task.name, value, seconds=time.perf_counter() - begin)
+
+
+def run_graph(graph, *, workers=None, on_done=None):
+    """
+    Run every task of a graph.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+        The tasks.
+    workers : int, optional
+        Threads; 1 runs them one after the other in this thread. By default as many as there are
+        processors for this process.
+    on_done : callable, optional
+        Called in this thread with each `Outcome` as it comes.
+
+    Returns
+    -------
+    dict of str to Outcome
+        In the order of the graph.
+
+    Raises
+    ------
+    OutputError
+        If the environment failed; tasks that were running are waited for, others are not begun.
+    """
+    workers = default_workers() if workers is None else workers
+    if not isinstance(workers, int) or workers < 1:
+        msg = f"workers = {workers!r}; it must be a whole number of 1 or more"
+        raise ValueError(msg)
+    notify = on_done or (lambda outcome: None)
+    done = _run_serial(graph, notify) if workers == 1 else _run_threads(graph, workers, notify)
+    return {name: done[name] for name in graph.tasks}
+
+
+def _run_serial(graph, notify):
+    done = {}
+    for task in graph.tasks.values():
+        done[task.name] = _run(task, {name: done[name] for name in task.needs})
+        notify(done[task.name])
+    return done
+
+
+def _mark_pooled():
+    _pooled.inside = True
+
+
+def _run_threads(graph, workers, notify):
+    done, waiting, running = {}, dict(graph.tasks), {}
+    with ThreadPoolExecutor(workers, thread_name_prefix="ccdnight", initializer=_mark_pooled) as pool:
+        try:
+            while waiting or running:
+                # Tasks are handed out no further ahead than there are threads, so that an interrupt or a
+                # full disk leaves nothing queued.
+                ready = (task for task in waiting.values() if all(need in done for need in task.needs))
+                for task in list(ready)[: workers - len(running)]:
+                    del waiting[task.name]
+                    needed = {name: done[name] for name in task.needs}
+                    running[pool.submit(_run, task, needed)] = task.name
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in sorted(finished, key=running.get):
+                    name = running.pop(future)
+                    done[name] = future.result()
+                    notify(done[name])
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return done
+
+
+def map_strips(function, strips, *, workers=None):
+    """
+    Call a function for every strip of rows.
+
+    Parameters
+    ----------
+    function : callable
+        Called with each strip; it writes its rows of the result.
+    strips : iterable of slice
+        Strips that do not overlap.
+    workers : int, optional
+        Threads. Within a task that already runs on a pool the strips are done inline.
+    """
+    strips = list(strips)
+    workers = min(default_workers() if workers is None else workers, len(strips))
+    if workers <= 1 or getattr(_pooled, "inside", False):
+        for strip in strips:
+            function(strip)
+        return
+    with ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
+        for future in [pool.submit(function, strip) for strip in strips]:
+            future.result()

@@ -1,0 +1,198 @@
+"""Robust statistics shared by all that measure: clipped moments, factors of clipping, the half-sample mode."""
+
+import math
+
+import numpy as np
+
+__all__ = [
+    "clipped_mean_rows",
+    "clipped_moments",
+    "half_sample_mode",
+    "most_common",
+    "sample_pixels",
+    "truncation_factor",
+]
+
+
+def truncation_factor(sigma):
+    """
+    What a clip at `sigma` standard deviations leaves of a Gaussian's standard deviation.
+
+    Parameters
+    ----------
+    sigma : float
+        Threshold, in standard deviations of the whole Gaussian.
+
+    Returns
+    -------
+    float
+        ``sqrt(1 - 2 s phi(s) / (2 Phi(s) - 1))``, from the variance of the truncated normal distribution.
+    """
+    density = math.exp(-0.5 * sigma**2) / math.sqrt(2 * math.pi)
+    inside = math.erf(sigma / math.sqrt(2))
+    return math.sqrt(1 - 2 * sigma * density / inside)
+
+
+def clipped_moments(values, *, sigma=5.0, maxiters=20):
+    """
+    Mean and standard deviation without outliers, with the loss by clipping put right.
+
+    The first clip is about the median with the scatter of the central two thirds, so that a few huge values
+    cannot hide themselves; the clips that follow use mean and corrected standard deviation.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        Any shape; not finite values are left out.
+    sigma : float, optional
+        Threshold.
+    maxiters : int, optional
+        Most rounds.
+
+    Returns
+    -------
+    mean, std : float
+        NaN where nothing is left.
+    count : int
+        Values kept.
+    """
+    values = np.asarray(values, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return math.nan, math.nan, 0
+    low, center, high = np.percentile(values, [15.865, 50, 84.135])
+    # Integer data can have a quarter of its values on one number: the width is then not below one step.
+    width = max((high - low) / 2, np.std(values) * 1e-3)
+    kept = values[np.abs(values - center) <= sigma * max(width, 1e-30)] if width > 0 else values
+    for _ in range(maxiters):
+        mean, std = kept.mean(), kept.std() / truncation_factor(sigma)
+        inside = np.abs(values - mean) <= sigma * std if std > 0 else values == mean
+        if inside.sum() == kept.size or not inside.any():
+            break
+        kept = values[inside]
+    # One degree of freedom goes into the mean; it matters for the few frames of a stack only.
+    correction = math.sqrt(kept.size / (kept.size - 1)) if kept.size > 1 else 1.0
+    return float(kept.mean()), float(kept.std() / truncation_factor(sigma) * correction), int(kept.size)
+
+
+def clipped_mean_rows(data, *, sigma=3.0, maxiters=5):
+    """
+    Clipped mean of each row and the standard error of it.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+    sigma : float, optional
+        Threshold, in robust standard deviations of the whole region: a row of a few pixels cannot tell its
+        own outliers.
+    maxiters : int, optional
+        Most rounds.
+
+    Returns
+    -------
+    mean, error : `~numpy.ndarray`
+        Shape ``(ny,)``, float64.
+    """
+    data = np.asarray(data, dtype=np.float64)
+    good = np.isfinite(data)
+    masked = np.where(good, data, np.nan)
+    with np.errstate(invalid="ignore"):
+        center = _nan_median_rows(masked)
+        residual = masked - center[:, None]
+        _, std, _ = clipped_moments(residual, sigma=5.0)
+        width = std if np.isfinite(std) and std > 0 else 1e-6
+        for _ in range(maxiters):
+            keep = good & (np.abs(masked - center[:, None]) <= sigma * width)
+            count = keep.sum(axis=1)
+            mean = np.where(count > 0, np.where(keep, masked, 0).sum(axis=1) / np.maximum(count, 1), center)
+            if np.array_equal(mean, center):
+                break
+            center = mean
+    return center, width / np.sqrt(np.maximum(count, 1))
+
+
+def _nan_median_rows(masked):
+    if not np.isnan(masked).any():
+        return np.median(masked, axis=1)
+    rows = np.full(masked.shape[0], np.nan)
+    any_good = ~np.isnan(masked).all(axis=1)
+    rows[any_good] = np.nanmedian(masked[any_good], axis=1)
+    return np.where(np.isnan(rows), np.nanmedian(rows) if any_good.any() else np.nan, rows)
+
+
+def half_sample_mode(values):
+    """
+    Mode by the half-sample method.
+
+    The interval is narrowed again and again to the half of its values that lie closest together.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        Any shape; not finite values are left out.
+
+    Returns
+    -------
+    float
+        NaN where nothing is left.
+
+    References
+    ----------
+    Robertson and Cryer 1974, JASA 69, 1012; Bickel and Fruehwirth 2006, CSDA 50, 3500.
+    """
+    values = np.asarray(values, dtype=np.float64).ravel()
+    values = np.sort(values[np.isfinite(values)])
+    while values.size > 3:
+        half = (values.size + 1) // 2
+        widths = values[half - 1 :] - values[: values.size - half + 1]
+        # Integer data has many halves of equal width: the middle one, not the first, is unbiased.
+        narrowest = np.flatnonzero(widths == widths.min())
+        start = narrowest[narrowest.size // 2]
+        values = values[start : start + half]
+        if values[0] == values[-1]:
+            return float(values[0])
+    if values.size == 3:
+        left, right = values[1] - values[0], values[2] - values[1]
+        return float(values[1] if left == right else values[:2].mean() if left < right else values[1:].mean())
+    return float(values.mean()) if values.size else math.nan
+
+
+def most_common(values):
+    """
+    The value that occurs most often, the smallest of several.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        Any shape; not finite values are left out. This is `scipy.stats.mode` of all values.
+
+    Returns
+    -------
+    float
+    """
+    values = np.asarray(values).ravel()
+    unique, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    return float(unique[counts.argmax()]) if unique.size else math.nan
+
+
+def sample_pixels(data, limit=250_000):
+    """
+    A regular sample of an image that costs little and misses no large structure.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+    limit : int, optional
+        About how many values are kept.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        A view, shape ``(my, mx)``. The steps along the axes have no common factor with 2, so that a
+        pattern of even period is sampled in all its phases.
+    """
+    step = max(1, math.isqrt(max(1, data.size // limit)))
+    step += step > 1 and step % 2 == 0
+    return data[::step, ::step]

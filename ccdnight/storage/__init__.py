@@ -1,0 +1,24 @@
+"""The one door to the disk: bounded, checked FITS reading; atomic writing; the lock of an output folder."""
+
+from ccdnight.storage.headers import card_value, clean_header
+from ccdnight.storage.locking import OutputLock
+from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
+from ccdnight.storage.reading import RawHeader, read_header, read_pixels
+from ccdnight.storage.writing import make_folder, write_bytes, write_fits, write_text
+
+__all__ = [
+    "FITS_SUFFIXES",
+    "OutputLock",
+    "RawHeader",
+    "card_value",
+    "clean_header",
+    "find_fits",
+    "make_folder",
+    "product_name",
+    "read_header",
+    "read_pixels",
+    "safe_name",
+    "write_bytes",
+    "write_fits",
+    "write_text",
+]

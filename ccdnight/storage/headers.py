@@ -1,0 +1,83 @@
+"""Cards that may be unreadable, and headers made fit to be written."""
+
+import warnings
+
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+__all__ = ["card_value", "clean_header"]
+
+
+def card_value(header, key, default=None):
+    """
+    Value of a card that may be unreadable.
+
+    Parameters
+    ----------
+    header : mapping
+        Header.
+    key : str
+        Keyword.
+    default : object, optional
+        What a missing or undefined card gives.
+
+    Returns
+    -------
+    object
+        The value; of an unreadable card the text behind the equals sign.
+    """
+    try:
+        value = header.get(key, default)
+    except VerifyError:
+        value = _raw_value(header, key)
+    if isinstance(value, fits.card.Undefined):
+        return default
+    return value
+
+
+def _raw_value(header, key):
+    image = header.cards[key]._image or ""
+    return image[10:].split(" /")[0].strip()
+
+
+def clean_header(header):
+    """
+    A copy of a header in which every card is valid and can be written.
+
+    Unreadable values become strings, and a card that breaks the rules of FITS (an unescaped quote) is
+    spelt anew with the value that is read from it.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header, left as it is.
+
+    Returns
+    -------
+    header : `~astropy.io.fits.Header`
+    problems : list of str
+        What was put right, a sentence each.
+    """
+    clean, problems = fits.Header(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        for card in header.cards:
+            try:
+                value, comment, valid = card.value, card.comment, True
+            except VerifyError:
+                value, comment, valid = (card._image or "")[10:].split(" /")[0].strip(), "", False
+            if not valid:
+                problems.append(f"card {card.keyword} cannot be read: {value!r}")
+            try:
+                clean.append(_new_card(card.keyword, value, comment), end=True)
+            except (VerifyError, ValueError):
+                problems.append(f"card {card.keyword!r} cannot be kept")
+    return clean, problems
+
+
+def _new_card(keyword, value, comment):
+    if keyword in ("COMMENT", "HISTORY", ""):
+        return fits.Card(keyword, value)
+    card = fits.Card(keyword, value, comment)
+    card.image  # noqa: B018 - formats the card now, so that one that cannot be written fails here
+    return card

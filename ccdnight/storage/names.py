@@ -1,0 +1,85 @@
+"""Which files are looked at, and names that are safe to write under."""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+__all__ = ["FITS_SUFFIXES", "find_fits", "product_name", "safe_name"]
+
+_PLAIN = (".fits", ".fit", ".fts")
+#: Suffixes of the files that are looked at, lower case.
+FITS_SUFFIXES = _PLAIN + tuple(suffix + packed for suffix in _PLAIN for packed in (".gz", ".fz"))
+
+
+def find_fits(folder):
+    """
+    FITS files below a folder, by their names.
+
+    Hidden files and folders are passed over, and so are folders that hold a run of ccdnight (``run.json``
+    beside ``night.ecsv``): products are never inputs. Links to folders are not followed.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to look.
+
+    Returns
+    -------
+    list of str
+        POSIX paths relative to `folder`, sorted.
+    """
+    folder = Path(folder)
+    found = []
+    for parent, folders, names in os.walk(folder):
+        if "night.ecsv" in names and ("run.json" in names or "plan.toml" in names):
+            folders[:] = []
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if name.lower().endswith(FITS_SUFFIXES) and not name.startswith("."):
+                found.append(Path(parent, name).relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def safe_name(text, *, limit=60):
+    """
+    A text from a header made fit for a file name.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    limit : int, optional
+        Characters kept.
+
+    Returns
+    -------
+    str
+        Letters, digits, ``-``, ``+``, ``_`` and ``.``; never empty, never beginning with a dot.
+    """
+    name = re.sub(r"['\"`]", "", str(text)).strip()
+    name = re.sub(r"[^A-Za-z0-9+_.-]+", "_", name).strip("._")[:limit]
+    return name or "none"
+
+
+def product_name(path):
+    """
+    Name of the product of a raw file: its relative path with the known suffix replaced by ``.fits``.
+
+    Parameters
+    ----------
+    path : str
+        POSIX path of the raw file relative to the raw folder.
+
+    Returns
+    -------
+    str
+        A relative POSIX path without ``..``.
+    """
+    parts = [part for part in PurePosixPath(path).parts if part not in ("..", "/", ".")]
+    name = parts[-1]
+    for suffix in sorted(FITS_SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    return PurePosixPath(*parts[:-1], name + ".fits").as_posix()

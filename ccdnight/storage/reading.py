@@ -1,0 +1,265 @@
+"""
+Bounded, checked reading of FITS files.
+
+A header is read by blocks up to its END card and held against the size of the file before any pixel is
+allocated.
+"""
+
+import gzip
+import io
+import os
+import re
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+from ccdnight.exceptions import FrameError
+
+__all__ = ["RawHeader", "read_header", "read_pixels"]
+
+_BLOCK = 2880
+#: A header of more blocks than this (36,000 cards) is none; real ones have up to a few hundred cards.
+_MAX_HEADER_BLOCKS = 1000
+#: More pixels than any detector has: a header that claims them lies.
+MAX_PIXELS = 2**31
+
+
+@dataclass(frozen=True)
+class RawHeader:
+    """
+    Header of the image of a file, with what else must be known before its pixels are read.
+
+    Attributes
+    ----------
+    header : `~astropy.io.fits.Header`
+        Cards as they stand in the file; a card may be unreadable, see `card_value`.
+    shape : tuple of int
+        ``(ny, nx)``.
+    hdu : int
+        Number of the HDU.
+    compressed : bool
+        Whether rows cannot be read by themselves (gzip, tile compression).
+    """
+
+    header: fits.Header
+    shape: tuple[int, int]
+    hdu: int
+    compressed: bool
+
+
+def _open(path):
+    with open(path, "rb") as probe:
+        packed = probe.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else open(path, "rb")
+
+
+def _read_block_header(stream, path):
+    """Read one header by blocks of 2880 bytes; None at the end of the file."""
+    blocks = []
+    while len(blocks) < _MAX_HEADER_BLOCKS:
+        block = stream.read(_BLOCK)
+        if not block and not blocks:
+            return None
+        if not blocks and not block.startswith((b"SIMPLE  =", b"XTENSION=")):
+            reason = f"not a FITS file: it begins with {block[:8]!r}, not with 'SIMPLE  ='"
+            raise FrameError(path, reason, "remove it, or give it another suffix")
+        if len(block) < _BLOCK:
+            size = sum(map(len, blocks)) + len(block)
+            raise FrameError(path, f"truncated in its header: {size} bytes and no END card", "copy it again")
+        blocks.append(block)
+        if re.search(rb"END {77}(?: {80})*$", block) and _has_end(block):
+            text = b"".join(blocks).decode("latin-1")
+            return fits.Header.fromstring(_printable(text))
+    raise FrameError(path, f"no END card within {_MAX_HEADER_BLOCKS} blocks of header", "the file is damaged")
+
+
+def _has_end(block):
+    return any(block[i : i + 8] == b"END     " for i in range(0, _BLOCK, 80))
+
+
+def _printable(text):
+    """Replace what FITS does not allow in a header; accents and NULs are common in hand-typed names."""
+    return re.sub(r"[^\x20-\x7e]", "?", text)
+
+
+def read_header(path, *, hdu=None):
+    """
+    Header and shape of the image of a FITS file, without its pixels.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; plain, gzip or tile-compressed.
+    hdu : int, optional
+        Number of the HDU; by default the first that is a two-dimensional image. Cards of the primary HDU
+        that the image's own header does not have are added to it.
+
+    Returns
+    -------
+    RawHeader
+
+    Raises
+    ------
+    FrameError
+        If it is no FITS file, is truncated, or holds no two-dimensional image.
+    """
+    path = Path(path)
+    try:
+        with _open(path) as stream:
+            return _scan(stream, path, hdu)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FrameError(path, f"damaged gzip file: {error}", "copy it again") from error
+    except (VerifyError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise FrameError(path, f"its header cannot be read: {error}", "the file is damaged") from error
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise FrameError(path, f"cannot be opened: {error.strerror}") from error
+
+
+def _scan(stream, path, hdu):
+    primary, number = None, 0
+    while True:
+        header = _read_block_header(stream, path)
+        if header is None:
+            wanted = "a two-dimensional image" if hdu is None else f"HDU {hdu}"
+            raise FrameError(path, f"holds no {wanted} in its {number} HDU", "it is no frame of a camera")
+        if number == 0:
+            primary = header
+        tiled = bool(header.get("ZIMAGE", False))
+        shape = _shape(header, path, tiled)
+        size = _data_size(header, path)
+        if (len(shape) >= 2 and hdu is None) or number == hdu:
+            _check_image(path, shape)
+            if not tiled:
+                _check_size(stream, path, size)
+            full = _inherit(primary, header) if number else header
+            packed = tiled or isinstance(stream, gzip.GzipFile)
+            return RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed)
+        _skip(stream, size)
+        number += 1
+
+
+def _shape(header, path, tiled):
+    prefix = "ZNAXIS" if tiled else "NAXIS"
+    naxis = header.get(prefix, 0)
+    if header.get("XTENSION", "IMAGE").strip() not in ("IMAGE", "") and not tiled:
+        return ()
+    if not isinstance(naxis, int) or not 0 <= naxis <= 999:
+        raise FrameError(path, f"{prefix} = {naxis!r} is not a number of axes")
+    shape = tuple(header.get(f"{prefix}{i}", 0) for i in range(naxis, 0, -1))
+    if any(not isinstance(n, int) or n < 0 for n in shape):
+        raise FrameError(path, f"{prefix}n = {shape[::-1]} are not lengths of axes")
+    if np.prod([float(n) for n in shape], initial=1.0) > MAX_PIXELS:
+        raise FrameError(path, f"its header claims {shape[::-1]} pixels; at most {MAX_PIXELS} are read")
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def _data_size(header, path):
+    bits, naxis = header.get("BITPIX"), header.get("NAXIS", 0)
+    if bits not in (8, 16, 32, 64, -32, -64):
+        raise FrameError(path, f"BITPIX = {bits!r}; allowed are 8, 16, 32, 64, -32 and -64")
+    count = 1 if naxis else 0
+    for i in range(1, naxis + 1):
+        count *= int(header.get(f"NAXIS{i}", 0))
+    size = abs(bits) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + count)
+    if size < 0 or size > 8 * MAX_PIXELS:
+        raise FrameError(path, f"its header claims {size} bytes of data")
+    return size
+
+
+def _check_image(path, shape):
+    if len(shape) != 2 or 0 in shape:
+        raise FrameError(path, f"its image has axes {shape[::-1]}; a frame has two, none of length 0")
+
+
+def _check_size(stream, path, size):
+    """Hold the claim of a header against what the file has (what a gzip stream has is known only later)."""
+    if isinstance(stream, gzip.GzipFile):
+        return
+    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    if left < size:
+        raise FrameError(
+            path, f"truncated: its header claims {size} bytes of pixels, the file holds {left}", "copy it again"
+        )
+
+
+def _skip(stream, size):
+    stream.seek(-(-size // _BLOCK) * _BLOCK, io.SEEK_CUR)
+
+
+def _inherit(primary, header):
+    """The image's own cards, and the primary's where the image says nothing."""
+    full = header.copy()
+    for card in primary.cards:
+        key = card.keyword
+        if key not in ("SIMPLE", "EXTEND", "END", "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "") and (
+            key not in full and not key.startswith(("NAXIS", "BITPIX", "BSCALE", "BZERO"))
+        ):
+            full.append(card, end=True)
+    return full
+
+
+def _untile(header):
+    """What a tile-compressed image's header says of the image itself."""
+    plain = fits.Header()
+    for card in header.cards:
+        key = card.keyword
+        if re.fullmatch(r"Z(SIMPLE|EXTEND|IMAGE|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|BLANK|QUANTIZ|DITHER0|TENSION)", key):
+            continue
+        if re.fullmatch(r"ZBITPIX|ZNAXIS\d*|ZPCOUNT|ZGCOUNT", key):
+            plain[key[1:]] = card.value
+        elif not re.fullmatch(r"BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TFIELDS|T(TYPE|FORM)\d+|XTENSION", key):
+            plain.append(card, end=True)
+    return plain
+
+
+def read_pixels(path, *, raw=None, rows=None, columns=None):
+    """
+    Pixels of a frame as float32.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader, optional
+        Its header, where it has been read before.
+    rows, columns : slice, optional
+        The part to read; of an uncompressed file only that part is read.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Shape ``(ny, nx)``, float32 in the machine's byte order; float64 for 32-bit integers and float64.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read or holds fewer pixels than it claims.
+    """
+    raw = raw or read_header(path)
+    part = (rows or slice(None), columns or slice(None))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            # No memory map: on Windows it would hold the file, and a file that shrinks under it kills us.
+            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+                hdu = hdus[raw.hdu]
+                # Whole rows lie in one piece in the file; astropy reads a part of each row by itself, which
+                # for 25 overscan columns of 4128 rows takes 40 times as long.
+                data = hdu.data if raw.compressed else hdu.section[_whole_rows(part[0], hdu.shape)]
+    except (OSError, ValueError, TypeError, IndexError, EOFError, zlib.error, VerifyError) as error:
+        raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
+    data = np.asarray(data)
+    data = data.reshape(data.shape[-2:])[part if raw.compressed else (slice(None), part[1])]
+    wide = data.dtype.kind == "f" and data.dtype.itemsize > 4 or data.dtype.kind in "iu" and data.dtype.itemsize > 2
+    return data.astype(np.float64 if wide else np.float32)
+
+
+def _whole_rows(rows, shape):
+    return (0,) * (len(shape) - 2) + (rows, slice(None))

@@ -1,0 +1,140 @@
+"""
+Atomic writing.
+
+A file is written under a name that begins with a dot, flushed to the disk and renamed: under its final name
+it is either whole or not there.
+"""
+
+import contextlib
+import errno
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+from astropy.io import fits
+
+from ccdnight.exceptions import OutputError
+
+__all__ = ["make_folder", "write_bytes", "write_fits", "write_text"]
+
+#: What CHECKSUM comments say instead of the time, so that equal content gives equal bytes.
+_WHEN = "checksum of this HDU"
+
+
+@contextlib.contextmanager
+def environment(path):
+    """Turn what the operating system refuses into words of ours."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        words = {
+            errno.ENOSPC: "no space is left on the disk",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EFBIG: "the file would be larger than is allowed here",
+            errno.EACCES: "no permission to write there",
+            errno.EPERM: "no permission to write there",
+            errno.EROFS: "the file system is read-only",
+            errno.ENOTDIR: "a part of this path is a file, not a folder",
+            errno.EEXIST: "a file of this name is in the way",
+        }.get(error.errno, error.strerror or str(error))
+        msg = f"{path}: cannot be written: {words}"
+        raise OutputError(msg) from error
+
+
+def make_folder(path):
+    """
+    Make a folder, with those above it.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder; it may exist.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    with environment(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def write_bytes(path, data):
+    """
+    Write a file as a whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Final name; folders above it are made.
+    data : bytes or callable
+        The content, or what is called with the open binary stream.
+
+    Raises
+    ------
+    OutputError
+        If the environment does not allow it; the file that stood there before is left as it was.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    with environment(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                if callable(data):
+                    data(stream)
+                else:
+                    stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+def _umask():
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+def write_text(path, text):
+    """
+    Write a UTF-8 text file as a whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Final name.
+    text : str
+        The content.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_fits(path, hdus):
+    """
+    Write a FITS file as a whole or not at all, with CHECKSUM and DATASUM in every HDU.
+
+    Parameters
+    ----------
+    path : path-like
+        Final name.
+    hdus : `~astropy.io.fits.HDUList`
+        The content. Equal content gives equal bytes: the time is left out of the checksums' comments.
+    """
+    for hdu in hdus:
+        hdu.add_checksum(when=_WHEN)
+
+    def write(stream):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            hdus.writeto(stream, output_verify="exception")
+
+    write_bytes(path, write)
