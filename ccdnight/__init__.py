@@ -1,0 +1,73 @@
+"""
+Reduction of CCD nights: raw FITS frames in, calibrated images with uncertainty and flags out.
+
+Names are imported when they are used, so that importing the package costs next to nothing.
+"""
+
+import importlib
+
+_NAMES = {
+    "Amplifier": "profiles",
+    "FrameCollection": "frames",
+    "InstrumentProfile": "profiles",
+    "Night": "night",
+    "Plan": "association",
+    "Policy": "profiles",
+    "Reduction": "reduction",
+    "calibrate": "calibration",
+    "flag_cosmic_rays": "cosmicrays",
+    "get_profile": "profiles",
+    "list_profiles": "profiles",
+    "make_bias": "masters",
+    "make_dark": "masters",
+    "make_flat": "masters",
+    "match_profile": "profiles",
+    "read_ccd": "products",
+    "read_frame": "readout",
+    "subtract_overscan": "readout",
+    "trim": "readout",
+    "write_ccd": "products",
+}
+_SUBMODULES = (
+    *("calibration", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "masters"),
+    *("night", "profiles", "provenance", "readout", "reduction", "simulate", "stacking", "statistics", "storage"),
+)
+
+__all__ = [
+    "Amplifier",
+    "FrameCollection",
+    "InstrumentProfile",
+    "Night",
+    "Plan",
+    "Policy",
+    "Reduction",
+    "__version__",
+    "calibrate",
+    "flag_cosmic_rays",
+    "get_profile",
+    "list_profiles",
+    "make_bias",
+    "make_dark",
+    "make_flat",
+    "match_profile",
+    "read_ccd",
+    "read_frame",
+    "subtract_overscan",
+    "trim",
+    "write_ccd",
+]
+
+
+def __getattr__(name):
+    if name == "__version__":
+        return importlib.import_module("ccdnight._version").version
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"ccdnight.{_NAMES[name]}"), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"ccdnight.{name}")
+    msg = f"module 'ccdnight' has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__():
+    return sorted({*__all__, *_SUBMODULES})

@@ -1,0 +1,425 @@
+"""Masters applied to one frame: from adu to electron, with the variance of signal, read noise and masters."""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from ccdnight.exceptions import InputError
+from ccdnight.flags import FLAGS
+from ccdnight.products import derive, flags_of, make_ccd, read_ccd, sigma_of
+from ccdnight.profiles import get_profile
+from ccdnight.profiles.interpret import first_number, read_facts
+from ccdnight.provenance import (
+    digest_bytes,
+    is_applied,
+    mark_applied,
+    record_step,
+    refuse_twice,
+    set_records,
+)
+from ccdnight.readout import as_frame, find_profile, frame_geometry, subtract_overscan, trim
+from ccdnight.sources import wants_overscan
+
+__all__ = ["calibrate", "dark_for", "detector_maps"]
+
+#: Block in which a dark is smoothed where it has to be scaled up far.
+_SMOOTH = 64
+#: Pixels of a dark that stand out of the smooth dark by this many of their errors are kept as hot.
+_HOT_SIGMA = 5.0
+
+
+def calibrate(
+    frame,
+    *,
+    bias=None,
+    dark=None,
+    flat=None,
+    bad_pixels=None,
+    profile=None,
+    overscan=None,
+    window=None,
+    gain=None,
+    read_noise=None,
+    saturation=None,
+    exposure=None,
+    scale_up=3.0,
+):
+    """
+    Calibrate one frame: overscan, trim, bias, dark, flat, gain.
+
+    Each step is done if what it needs is given. The variance starts as ``max(S, 0)/G + (RN/G)**2`` with S the
+    signal above the bias, before dark and flat, and takes up the variances of the masters. Bias and dark share
+    the master bias: with k the ratio of the exposures the frame gets ``(1-k)**2 var(B) + k**2 var(D_raw)``.
+
+    Parameters
+    ----------
+    frame : path-like or `~astropy.nddata.CCDData`
+        A raw frame in adu. A CCDData without `profile` is taken as it is: neither overscan nor trimming.
+    bias, dark, flat : `~astropy.nddata.CCDData` or path-like, optional
+        Masters: adu, adu/s, and dimensionless.
+    bad_pixels : `~astropy.nddata.CCDData` or path-like, optional
+        Its flags are added to the frame's.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; a path is matched by its header.
+    overscan : bool, optional
+        Whether the overscan is subtracted; by default as it was for the master bias, or, without one, where
+        there is a usable overscan and the profile's policy does not speak against it.
+    window : int, optional
+        Rows over which the overscan is smoothed.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron per adu; by default the profile's, else the header's.
+    read_noise : float or `~astropy.units.Quantity`, optional
+        Electron; by default the profile's, else the header's.
+    saturation : float, optional
+        Raw value in adu from which on a pixel of a CCDData is flagged SATURATED. Files have been looked at on
+        reading.
+    exposure : float or `~astropy.units.Quantity`, optional
+        Seconds for which dark charge was collected; by default the header's.
+    scale_up : float, optional
+        A dark is scaled up pixel by pixel to at most this factor; beyond it only its smooth part and its
+        significant hot pixels are used, see `dark_for`.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        In electron, with uncertainty and flags. GAIN is 1, RDNOISE and SATURATE are in electron, what was
+        applied is in GAINUSED and RDNUSED.
+
+    Raises
+    ------
+    InputError
+        If the frame cannot be used, the gain is not known, or a master does not fit it.
+    AlreadyAppliedError
+        If a step has been applied before.
+    """
+    ccd, profile, name = as_frame(frame, profile)
+    bias, dark, flat, bad_pixels = (_master(item) for item in (bias, dark, flat, bad_pixels))
+    for step, wanted in (("bias", bias), ("dark", dark), ("flat", flat), ("gain", True)):
+        if wanted is not None:
+            refuse_twice(ccd, step, name)
+    _check_unit(ccd, name)
+    maps = _noise_of(ccd, profile, gain, read_noise, name)
+    if saturation is not None:
+        ccd = _flag_saturated(ccd, saturation)
+    if profile is not None:
+        ccd = _read_out(ccd, frame, profile, bias, overscan, window)
+        maps = [_trimmed_map(value, ccd, profile) for value in maps]
+    gain_map, noise_map = maps
+    for role, master in (("bias", bias), ("dark", dark), ("flat", flat), ("bad_pixels", bad_pixels)):
+        _check_master(master, role, ccd, name, bias)
+    data = np.array(ccd.data, dtype=np.float64)
+    flags = flags_of(ccd)
+    if bias is not None:
+        data -= bias.data
+        flags |= _significant(bias)
+    variance = np.maximum(data, 0) / gain_map + (noise_map / gain_map) ** 2
+    variance += float(ccd.meta.get("OVSCERR", 0.0)) ** 2
+    seconds = None
+    if dark is not None:
+        seconds = _seconds(ccd, profile, exposure, name)
+        current = dark_for(dark, seconds, scale_up=scale_up)
+        data -= current.data
+        flags |= _significant(dark)
+        variance += _dark_variance(bias, dark, current, seconds)
+    elif bias is not None:
+        variance += _variance(bias)
+    if flat is not None:
+        data, variance = _divide(data, variance, flat)
+        flags |= flags_of(flat)
+    if bad_pixels is not None:
+        flags |= flags_of(bad_pixels)
+    flags[~np.isfinite(data) | ~np.isfinite(variance)] |= FLAGS["NO_DATA"].value
+    result = make_ccd(
+        data * gain_map,
+        unit="electron",
+        meta=ccd.meta,
+        sigma=np.sqrt(variance) * gain_map,
+        flags=flags,
+    )
+    set_records(result, getattr(ccd, "_ccdnight_records", ()))
+    used = {"bias": bias, "dark": dark, "flat": flat, "bad_pixels": bad_pixels}
+    _tell(result, used, gain_map, noise_map, seconds, profile)
+    return result
+
+
+def _master(item):
+    return item if item is None or hasattr(item, "uncertainty") else read_ccd(item)
+
+
+def _check_unit(ccd, name):
+    if str(ccd.unit) not in ("adu", "count", "ct"):
+        msg = f"{name}: its unit is {str(ccd.unit)!r}; a raw frame is in adu"
+        raise InputError(msg)
+
+
+def _flag_saturated(ccd, level):
+    flags = flags_of(ccd)
+    flags[ccd.data >= float(getattr(level, "value", level))] |= FLAGS["SATURATED"].value
+    return derive(ccd, flags=flags)
+
+
+def _read_out(ccd, frame, profile, bias, overscan, window):
+    """Overscan and trimming, as far as the frame has not seen them; the level is taken off once only."""
+    if not is_applied(ccd.meta, "trim"):
+        if overscan is None and bias is not None:
+            overscan = bool(is_applied(bias.meta, "overscan"))
+        elif overscan is None:
+            overscan = (
+                frame_geometry(ccd.meta, ccd.data.shape, profile).has_overscan and profile.policy.bias != "frames"
+                if hasattr(frame, "uncertainty")
+                else wants_overscan(frame, profile)
+            )
+        if overscan and not is_applied(ccd.meta, "overscan"):
+            ccd = subtract_overscan(ccd, profile=profile, **({} if window is None else {"window": window}))
+        ccd = trim(ccd, profile=profile)
+    return ccd
+
+
+def _value(quantity, unit, name):
+    """A number in the documented unit; a Quantity is converted, anything not positive is refused."""
+    if hasattr(quantity, "to_value"):
+        quantity = quantity.to_value(unit)
+    if not np.all(np.isfinite(quantity)) or not np.all(np.asarray(quantity) > 0):
+        msg = f"{name} = {quantity!r}; it must be a positive number in {unit}"
+        raise InputError(msg)
+    return quantity
+
+
+def _noise_of(ccd, profile, gain, read_noise, name):
+    """Gain and read noise: what was given, else one value for each amplifier's Amplifier, else the header's."""
+    amplifier = None
+    if profile is not None:
+        amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector)
+        amplifier = amplifiers[0] if len(amplifiers) == 1 else amplifiers
+    looked_up = find_profile(profile, ccd.meta)
+    values = []
+    for given, attribute, unit in ((gain, "gain", "electron / adu"), (read_noise, "read_noise", "electron")):
+        if given is not None:
+            values.append(_value(given, unit, attribute))
+            continue
+        if isinstance(amplifier, tuple) and all(getattr(item, attribute) for item in amplifier):
+            values.append([getattr(item, attribute) for item in amplifier])
+            continue
+        known = getattr(amplifier, attribute, None) if amplifier is not None else None
+        known = known or first_number(ccd.meta, getattr(looked_up.dialect, attribute))[0]
+        if not known or known <= 0:
+            keys = ", ".join(getattr(looked_up.dialect, attribute)) or "no card"
+            msg = f"{name}: its {attribute.replace('_', ' ')} is not known; give {attribute}=..., or a profile that has it (header: {keys})"
+            raise InputError(msg)
+        values.append(known)
+    return values
+
+
+def _trimmed_map(value, ccd, profile):
+    """One number for a frame of one amplifier, a map for one of several."""
+    if not isinstance(value, list):
+        return value
+    return detector_maps(ccd, profile, value)
+
+
+def detector_maps(ccd, profile, values):
+    """
+    A map of a quantity that every amplifier has a value of.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        A frame, trimmed or not.
+    profile : InstrumentProfile
+        The instrument.
+    values : list of float
+        One for each amplifier.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        float32, shape of the frame.
+    """
+    from ccdnight.readout import amplifier_regions
+
+    result = np.ones(ccd.data.shape, np.float32)
+    for (region, _), value in zip(amplifier_regions(ccd, get_profile(profile)), values, strict=True):
+        result[region] = value
+    return result
+
+
+def _check_master(master, role, ccd, name, bias):
+    if master is None:
+        return
+    if master.data.shape != ccd.data.shape:
+        msg = f"{name}: shape {ccd.data.shape} differs from {master.data.shape} of the {role.replace('_', ' ')}"
+        raise InputError(msg)
+    units = {"bias": ("adu",), "dark": ("adu / s",), "flat": ("",)}.get(role)
+    if units and str(master.unit) not in units:
+        msg = f"the {role} is in {str(master.unit)!r}; a master {role} is in {units[0]!r}"
+        raise InputError(msg)
+    if role == "bias" and bool(is_applied(ccd.meta, "overscan")) != bool(is_applied(master.meta, "overscan")):
+        has, lacks = (name, "the bias") if is_applied(ccd.meta, "overscan") else ("the bias", name)
+        msg = f"the overscan was subtracted from {has} and not from {lacks}: the level would be taken off twice or not at all"
+        raise InputError(msg)
+
+
+def _significant(master):
+    """Flags of a bias or dark that spoil the frame; a master's own lack of a few frames does not."""
+    return flags_of(master) & np.uint16(~FLAGS["LOW_WEIGHT"].value & 0xFFFF)
+
+
+def _variance(master):
+    sigma = sigma_of(master)
+    if sigma is None:
+        return 0.0
+    return np.nan_to_num(sigma.astype(np.float64)) ** 2
+
+
+def _seconds(ccd, profile, exposure, name):
+    if exposure is not None:
+        return float(exposure.to_value("s") if hasattr(exposure, "to_value") else exposure)
+    profile = find_profile(profile, ccd.meta)
+    facts = read_facts(ccd.meta, profile)
+    seconds = facts.dark_time if profile.policy.use_dark_time else facts.exposure
+    if seconds is None:
+        msg = f"{name}: its exposure is not known ({'; '.join(facts.problems) or 'no card'}); a dark cannot be scaled"
+        raise InputError(msg)
+    return seconds
+
+
+def dark_for(dark, seconds, *, scale_up=3.0):
+    """
+    Dark charge of a number of seconds.
+
+    A dark scaled up by much brings more noise than it takes away: beyond `scale_up` its smooth part (medians of
+    64 x 64 pixels, interpolated) is used, and of its single pixels those that are significantly hot.
+
+    Parameters
+    ----------
+    dark : `~astropy.nddata.CCDData`
+        Master dark in adu/s; its DARKTIME (else EXPTIME) is the exposure it was made from.
+    seconds : float
+        Exposure.
+    scale_up : float, optional
+        Largest factor by which it is scaled pixel by pixel.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        In adu. The uncertainty is the scaled one, 0 where the smooth part is taken.
+    """
+    own = dark_seconds(dark)
+    sigma = sigma_of(dark)
+    if own is None or seconds <= own * scale_up * (1 + 1e-6) or sigma is None:
+        scaled = None if sigma is None else sigma * np.float32(seconds)
+        return make_ccd(dark.data * np.float32(seconds), unit="adu", sigma=scaled, flags=flags_of(dark))
+    smooth = _smooth(dark)
+    hot = np.abs(dark.data - smooth) > _HOT_SIGMA * sigma
+    data = np.where(hot, dark.data, smooth) * np.float32(seconds)
+    return make_ccd(data, unit="adu", sigma=np.where(hot, sigma * seconds, 0), flags=flags_of(dark))
+
+
+def dark_seconds(dark):
+    """
+    Exposure a master dark was made from.
+
+    Parameters
+    ----------
+    dark : `~astropy.nddata.CCDData`
+        Master dark.
+
+    Returns
+    -------
+    float or None
+        Seconds.
+    """
+    for key in ("DARKTIME", "EXPTIME"):
+        value = dark.meta.get(key)
+        if isinstance(value, int | float) and value > 0:
+            return float(value)
+    return None
+
+
+def _smooth(dark):
+    ny, nx = dark.data.shape
+    by, bx = max(1, round(ny / _SMOOTH)), max(1, round(nx / _SMOOTH))
+    rows, columns = (np.linspace(0, size, n + 1).astype(int) for size, n in ((ny, by), (nx, bx)))
+    blocks = np.array(
+        [
+            [np.nanmedian(dark.data[a:b, c:d]) for c, d in pairwise(columns)]
+            for a, b in pairwise(rows)
+        ]
+    )
+    # Sample the grid of block medians at every pixel, its centers on the centers of the blocks.
+    y = (np.arange(ny) + 0.5) * by / ny - 0.5
+    x = (np.arange(nx) + 0.5) * bx / nx - 0.5
+    grid = np.meshgrid(y, x, indexing="ij")
+    return ndimage.map_coordinates(blocks, grid, order=1, mode="nearest").astype(np.float32)
+
+
+def _dark_variance(bias, dark, current, seconds):
+    """Variance that bias and dark bring, with the master bias that they share counted once."""
+    scaled = _variance(current)
+    own = dark_seconds(dark)
+    if bias is None:
+        return scaled
+    if own is None or dark.meta.get("BIASID") != master_id(bias):
+        return scaled + _variance(bias)
+    k = seconds / own
+    shared = _variance(bias)
+    # Where only the smooth part of the dark was taken its own noise is gone, and the shared bias with it.
+    taken = scaled > 0
+    raw = np.maximum(scaled - k**2 * shared, 0)
+    return np.where(taken, (1 - k) ** 2 * shared + raw, shared)
+
+
+def master_id(ccd):
+    """
+    A short digest of a master's pixels.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The master.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    if not hasattr(ccd, "_ccdnight_id"):
+        ccd._ccdnight_id = digest_bytes(np.ascontiguousarray(ccd.data, dtype="<f4").tobytes())[:16]
+    return ccd._ccdnight_id
+
+
+def _divide(data, variance, flat):
+    response = flat.data.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = data / response
+        variance = variance / response**2 + (result / response) ** 2 * _variance(flat)
+    return result, variance
+
+
+def _tell(result, used, gain_map, noise_map, seconds, profile):
+    """State cards, HISTORY, and the cards by which other programs know gain, noise and saturation."""
+    meta = result.meta
+    cards = {"bias": "BIASFILE", "dark": "DARKFILE", "flat": "FLATFILE", "bad_pixels": "BPMFILE"}
+    for step, master in used.items():
+        if master is None:
+            continue
+        name, identity = str(master.meta.get("FILENAME", "")).strip() or step, master_id(master)
+        meta[cards[step]] = (name[-60:], f"{step.replace('_', ' ')} that was applied")
+        words = f"{name}" + (f", {seconds:g} s" if step == "dark" else "")
+        if step in ("bias", "dark", "flat"):
+            mark_applied(result, step, words)
+        extra = {"seconds": seconds} if step == "dark" else {}
+        record_step(result, step, inputs=[(name, identity, step)], history=words, **extra)
+    gain, noise = float(np.mean(gain_map)), float(np.mean(noise_map))
+    for key in ("GAIN", "EGAIN", "RDNOISE", "SATURATE"):
+        meta.remove(key, ignore_missing=True, remove_all=True)
+    meta["GAIN"] = (1.0, "[electron per data unit] the data are in electron")
+    meta["RDNOISE"] = (noise, "[electron] read noise")
+    meta["GAINUSED"] = (gain, "[electron/adu] gain that was applied")
+    meta["RDNUSED"] = (noise, "[electron] read noise that was used")
+    levels = [item.saturation for item in profile.amplifiers if item.saturation] if profile else []
+    if levels:
+        meta["SATURATE"] = (min(levels) * gain, "[electron] saturation, pedestal included")
+    mark_applied(result, "gain", f"{gain:.4f} electron/adu")
+    record_step(result, "gain", history=f"{gain:.4f} electron/adu", gain=gain, read_noise=noise)

@@ -1,0 +1,275 @@
+"""The command line; every command is one public call."""
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+
+import click
+
+from ccdnight.exceptions import CcdnightError, OutputError, OutputLockedError, PlanError, ProfileError
+
+__all__ = ["main"]
+
+#: Exit codes, as the README documents them.
+DONE, BUG, USAGE, PARTLY, NOTHING, IN_USE, ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+
+
+class _Commands(click.Group):
+    """Turns errors of ours into one sentence and the documented exit code."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except OutputLockedError as error:
+            _fail(error, IN_USE)
+        except OutputError as error:
+            _fail(error, ENVIRONMENT)
+        except (PlanError, ProfileError) as error:
+            _fail(error, USAGE)
+        except CcdnightError as error:
+            _fail(error, NOTHING)
+        except KeyboardInterrupt:
+            _fail("interrupted; what was finished is kept", INTERRUPTED)
+
+
+def _fail(error, code):
+    click.echo(f"ccdnight: {error}", err=True)
+    sys.exit(code)
+
+
+def _raw(function):
+    return click.argument("raw", type=click.Path(exists=True, file_okay=False, path_type=Path))(function)
+
+
+def _profile_option(function):
+    return click.option("--profile", metavar="NAME|FILE", help="Instrument profile; by default found from the headers.")(
+        function
+    )
+
+
+def _json_option(function):
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")(function)
+
+
+def _print_json(value):
+    click.echo(json.dumps(value, indent=1, default=_plain, allow_nan=False))
+
+
+def _plain(value):
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _clean(value):
+    """JSON has neither NaN nor masked values: both are null."""
+    if value is None or str(value) == "--" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ccdnight")
+def main():
+    """Turn a folder of raw CCD frames of one night into calibrated science images.
+
+    \b
+    Exit codes: 0 all done; 1 an error in ccdnight itself; 2 wrong usage; 3 done, but some input could not
+    be used; 4 nothing could be reduced; 5 the output folder is in use; 6 the environment failed; 130
+    interrupted.
+    """
+    # Warnings of libraries about single cards would bury what an observer has to know; ours are printed.
+    from ccdnight.exceptions import CcdnightWarning
+
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("always", CcdnightWarning)
+    warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"ccdnight: {message}", err=True)
+
+
+@main.command()
+@_raw
+@_profile_option
+@_json_option
+def frames(raw, profile, as_json):
+    """Say what is in the folder RAW.
+
+    \b
+    Example: ccdnight frames 2016-01-15/
+    """
+    from ccdnight.night import Night
+
+    night = Night(raw, profile=profile)
+    table = night.frames
+    if as_json:
+        rows = [{name: _clean(row[name]) for name in table.colnames} for row in table]
+        _print_json({"profile": night.profile.name, "frames": rows})
+        return
+    click.echo(f"{len(table)} files, profile {night.profile.name} ({night.profile.title})")
+    for line in _table_lines(table):
+        click.echo(line)
+
+
+def _table_lines(table):
+    """The table without columns that are empty throughout."""
+    names = [name for name in table.colnames if any(str(value) not in ("", "--") for value in table[name])]
+    return table[names].pformat(max_lines=-1, max_width=-1, show_unit=False, align="<") if names else []
+
+
+_choices = {
+    "bias": ["auto", "frames", "overscan", "both"],
+    "dark": ["auto", "exact", "none"],
+    "flat": ["auto", "none"],
+}
+
+
+def _policy_options(function):
+    for name in ("flat", "dark", "bias"):
+        function = click.option(f"--{name}", type=click.Choice(_choices[name]), help=f"Policy for the {name}.")(function)
+    return click.option("--policy", metavar="NAME", help="A named policy, such as 'lecture'.")(function)
+
+
+@main.command()
+@_raw
+@_profile_option
+@_policy_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
+@_json_option
+def plan(raw, profile, policy, bias, dark, flat, output, as_json):
+    """Say what would be done with RAW, and why; the plan can be edited and given to 'reduce'.
+
+    \b
+    Example: ccdnight plan 2016-01-15/ -o plan.toml
+    """
+    from ccdnight import storage
+    from ccdnight.night import Night
+
+    made = Night(raw, profile=profile).plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    if output:
+        storage.write_text(output, made.to_toml())
+    if as_json:
+        import tomllib
+
+        _print_json(tomllib.loads(made.to_toml()))
+        return
+    if not output:
+        click.echo(made.to_toml(), nl=False)
+    _notes(made.notes)
+
+
+def _notes(notes):
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@main.command()
+@_raw
+@click.argument("out", type=click.Path(path_type=Path))
+@_profile_option
+@click.option("--plan", "plan_file", type=click.Path(dir_okay=False, path_type=Path), help="Do what this plan says.")
+@_policy_options
+@click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
+@_json_option
+def reduce(raw, out, profile, plan_file, policy, bias, dark, flat, cosmic_rays, workers, as_json):
+    """Reduce the frames in RAW into the folder OUT.
+
+    \b
+    Examples:
+      ccdnight reduce 2016-01-15/ reduced/
+      ccdnight reduce 2016-01-15/ reduced/ --bias both --no-cosmic-rays
+      ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
+    """
+    from ccdnight.night import Night
+
+    if plan_file and (policy or bias or dark or flat):
+        msg = "--plan holds its own policy; it cannot be given together with --policy, --bias, --dark or --flat"
+        raise click.UsageError(msg)
+    night = Night(raw, profile=profile)
+    asked = plan_file or night.plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=_bar())
+    code = _exit_code(result)
+    if as_json:
+        _print_json(_summary(result))
+    else:
+        _tell(result)
+    sys.exit(code)
+
+
+def _bar():
+    return sys.stderr.isatty()
+
+
+def _exit_code(result):
+    if result.run["errors"]:
+        return BUG
+    if not result.masters and not result.science:
+        return NOTHING
+    return PARTLY if len(result.failures) or result.run["problems"] else DONE
+
+
+def _summary(result):
+    return {
+        "output": str(result.output),
+        "counts": result.counts,
+        "masters": list(result.masters),
+        "science": [
+            {"input": name, "output": result.science.path(name).relative_to(result.output).as_posix()}
+            | result.run["statistics"].get(result.science.path(name).relative_to(result.output).as_posix(), {})
+            for name in result.science
+        ],
+        "failures": [{name: str(row[name]) for name in result.night.colnames} for row in result.failures],
+        "notes": result.run["notes"],
+        "errors": result.run["errors"],
+    }
+
+
+def _tell(result):
+    counts = result.counts
+    click.echo(
+        f"{counts['inputs']} inputs: {counts['used']} used, {counts['unused']} unused, {counts['rejected']} rejected, "
+        f"{counts['failed']} failed"
+    )
+    click.echo(f"masters: {', '.join(result.masters) or 'none'}")
+    click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
+    for row in result.failures:
+        click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
+    _notes(result.run["notes"])
+    for name, trace in list(result.run["errors"].items())[:1]:
+        click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)
+    if not result.masters and not result.science:
+        click.echo("nothing could be reduced; night.ecsv says why for every file", err=True)
+
+
+@main.group()
+def profile():
+    """Instrument profiles."""
+
+
+@profile.command("list")
+@_json_option
+def profile_list(as_json):
+    """List the profiles that are known."""
+    from ccdnight.profiles import get_profile, list_profiles
+
+    rows = [{"name": name, "title": get_profile(name).title} for name in list_profiles()]
+    if as_json:
+        _print_json({"profiles": rows})
+        return
+    for row in rows:
+        click.echo(f"{row['name']:12s} {row['title']}")
+
+
+@profile.command("show")
+@click.argument("name", metavar="NAME|FILE")
+@_json_option
+def profile_show(name, as_json):
+    """Show one profile in full, as TOML."""
+    from ccdnight.profiles import get_profile, profile_to_toml
+
+    text = profile_to_toml(get_profile(name))
+    if as_json:
+        import tomllib
+
+        _print_json(tomllib.loads(text))
+        return
+    click.echo(text, nl=False)

@@ -1,0 +1,409 @@
+"""Master frames: bias in adu, dark in adu/s, flat with median 1."""
+
+import numpy as np
+
+from ccdnight.calibration import dark_for, dark_seconds, master_id
+from ccdnight.exceptions import FrameError, InputError, warn_user
+from ccdnight.flags import FLAGS
+from ccdnight.noise import noise_model
+from ccdnight.products import make_ccd, read_ccd
+from ccdnight.provenance import is_applied, mark_applied, record_step
+from ccdnight.readout import find_profile
+from ccdnight.sources import frame_facts, open_source, require_equal_shapes
+from ccdnight.stacking import stack
+from ccdnight.statistics import clipped_moments, half_sample_mode, most_common, sample_pixels
+
+__all__ = ["make_bias", "make_dark", "make_flat"]
+
+#: A flat pixel below this part of the typical level cannot calibrate anything.
+_DEAD = 0.05
+_NORMALIZERS = {
+    "median": lambda values: float(np.median(values)),
+    "mean": lambda values: float(np.mean(values, dtype=np.float64)),
+    "mode": half_sample_mode,
+    "most-common": most_common,
+}
+
+
+def make_bias(
+    frames,
+    *,
+    profile=None,
+    method="average",
+    reject="noise",
+    sigma=None,
+    overscan=None,
+    window=None,
+    read_noise=None,
+    workers=None,
+):
+    """
+    Master bias.
+
+    Parameters
+    ----------
+    frames : list of path-like or `~astropy.nddata.CCDData`
+        Raw biases. Files are read, their overscan subtracted as asked for, and trimmed; a CCDData without
+        `profile` is taken as it is.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; files are matched by their headers.
+    method : {'average', 'median'}, optional
+        How the values that are kept are combined.
+    reject : {'noise', 'sigma', 'mad', 'minmax'} or None, optional
+        How outliers are found; 'noise' takes the read noise, from the profile or from the frames themselves.
+    sigma : float, optional
+        Threshold; 4 for 'noise', 3 else.
+    overscan : bool, optional
+        Whether the overscan is subtracted from each frame: the result is then the residual bias. By default
+        where there is a usable one and the profile's policy does not speak against it.
+    window : int, optional
+        Rows over which the overscan is smoothed.
+    read_noise : float, optional
+        In electron (adu where the gain is not known); by default the profile's, else measured.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        In adu, with uncertainty and flags.
+
+    Raises
+    ------
+    InputError
+        If a frame cannot be used or has another shape than the first.
+    """
+    sources = _open(frames, profile, overscan, window)
+    zeros = [_level(source) for source in sources]
+    zeros = np.asarray(zeros) - np.mean(zeros)
+    noise = noise_model(sources, read_noise=read_noise, shot=False)
+    result = stack(sources, method=method, **_rejection(reject, sigma), noise=noise, zeros=zeros, workers=workers)
+    return _finish(result, sources, "bias", "adu", reject=reject, method=method)
+
+
+def make_dark(
+    frames,
+    *,
+    bias=None,
+    profile=None,
+    method="average",
+    reject="noise",
+    sigma=None,
+    overscan=None,
+    window=None,
+    exposures=None,
+    gain=None,
+    read_noise=None,
+    workers=None,
+):
+    """
+    Master dark, per second.
+
+    Parameters
+    ----------
+    frames : list of path-like or `~astropy.nddata.CCDData`
+        Raw darks, as in `make_bias`.
+    bias : `~astropy.nddata.CCDData` or path-like, optional
+        Master bias of the darks' own night.
+    profile, method, reject, sigma, overscan, window, workers
+        As in `make_bias`; by default the overscan is subtracted if it was for the bias.
+    exposures : sequence of float, optional
+        Seconds for which each frame collected charge; by default from the headers.
+    gain, read_noise : float, optional
+        Electron/adu and electron; by default the profile's, else the header's.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        In adu/s. EXPTIME and DARKTIME are those of the frames.
+
+    Raises
+    ------
+    InputError
+        If a frame cannot be used, or its exposure is not known or 0.
+    """
+    bias = _as_master(bias)
+    sources = _open(frames, profile, _overscan_like(bias, overscan), window)
+    _check_bias(sources, bias)
+    seconds = _dark_times(sources) if exposures is None else [float(item) for item in exposures]
+    for source, value in zip(sources, seconds, strict=True):
+        if value is None or value <= 0:
+            raise FrameError(source.name, f"exposure {value} s; a dark needs one longer than 0")
+    calibrated = [_Corrected(source, bias=bias) for source in sources]
+    noise = noise_model(sources, gain=gain, read_noise=read_noise)
+    scales = [1 / value for value in seconds]
+    result = stack(
+        calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers
+    )
+    # The master bias is common to all of them; its error does not average out.
+    extra = None if bias is None else bias.uncertainty
+    error = result.error if extra is None else np.hypot(result.error, extra.array / np.float32(np.mean(seconds)))
+    ccd = _finish(result, sources, "dark", "adu / s", error=error, reject=reject, method=method, bias=bias)
+    ccd.meta["EXPTIME"] = (_mean_exposure(sources), "[s] exposure of the darks that were combined")
+    ccd.meta["DARKTIME"] = (float(np.mean(seconds)), "[s] time in which they collected charge")
+    return ccd
+
+
+def make_flat(
+    frames,
+    *,
+    bias=None,
+    dark=None,
+    profile=None,
+    normalize="median",
+    method="average",
+    reject="noise",
+    sigma=None,
+    scale=True,
+    overscan=None,
+    window=None,
+    gain=None,
+    read_noise=None,
+    sensitivity_noise=0.002,
+    scale_up=3.0,
+    workers=None,
+):
+    """
+    Master flat of one filter.
+
+    Parameters
+    ----------
+    frames : list of path-like or `~astropy.nddata.CCDData`
+        Raw flats, as in `make_bias`.
+    bias, dark : `~astropy.nddata.CCDData` or path-like, optional
+        Masters that are subtracted from each flat.
+    profile, method, reject, sigma, overscan, window, workers
+        As in `make_bias`; by default the overscan is subtracted if it was for the bias.
+    normalize : {'median', 'mode', 'mean', 'most-common'}, optional
+        What the stack is divided by, in the trimmed area; 'mode' is the half-sample mode, 'most-common' the
+        value that occurs most often.
+    scale : bool, optional
+        Whether the flats are brought to a common level before they are combined.
+    gain, read_noise : float, optional
+        Electron/adu and electron; by default the profile's, else the header's.
+    sensitivity_noise : float, optional
+        Relative noise that the rejection allows for.
+    scale_up : float, optional
+        Largest factor by which the dark is scaled pixel by pixel, see `ccdnight.calibration.dark_for`.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        Dimensionless. Pixels without a usable flat are 1 and flagged NO_DATA.
+
+    Raises
+    ------
+    InputError
+        If a frame cannot be used or no light is left in it.
+    """
+    if normalize not in _NORMALIZERS:
+        msg = f"normalize = {normalize!r} is not known; known are {', '.join(_NORMALIZERS)}"
+        raise ValueError(msg)
+    bias, dark = _as_master(bias), _as_master(dark)
+    sources = _open(frames, profile, _overscan_like(bias, overscan), window)
+    _check_bias(sources, bias)
+    electron = _relative_gain(sources[0])
+    times = _dark_times(sources) if dark is not None else [None] * len(sources)
+    calibrated = [
+        _Corrected(source, bias=bias, dark=_dark_of(dark, time, source, scale_up), gain=electron)
+        for source, time in zip(sources, times, strict=True)
+    ]
+    levels = [_flat_level(source) for source in calibrated]
+    scales = np.mean(levels) / np.asarray(levels) if scale else np.ones(len(levels))
+    noise = noise_model(sources, gain=gain, read_noise=read_noise, sensitivity=sensitivity_noise)
+    result = stack(
+        calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers
+    )
+    good = np.isfinite(result.data) & (result.count > 0)
+    norm = _NORMALIZERS[normalize](result.data[good])
+    ccd = _finish(
+        result, sources, "flat", "", error=result.error / norm, norm=norm, reject=reject, method=method, bias=bias
+    )
+    if dark is not None:
+        mark_applied(ccd, "dark", str(dark.meta.get("FILENAME", "dark")))
+    ccd.meta["FLATNORM"] = (norm, f"[adu] {normalize} of the stack, now 1")
+    return ccd
+
+
+class _Corrected:
+    """A source with bias and dark taken off, strip by strip."""
+
+    def __init__(self, source, *, bias=None, dark=None, gain=None):
+        self.name, self.shape, self._source = source.name, source.shape, source
+        self._off = [item for item in (bias, dark) if item is not None]
+        self._gain = gain
+
+    def rows(self, rows):
+        data, flags = self._source.rows(rows)
+        data = np.array(data, dtype=np.float32)
+        for master in self._off:
+            data -= master.data[rows]
+            flags = flags | flags_of_rows(master, rows)
+        if self._gain is not None:
+            data *= self._gain[rows]
+        return data, flags
+
+
+def flags_of_rows(master, rows):
+    """Flags of some rows of a master."""
+    return master.flags[rows] if isinstance(master.flags, np.ndarray) else np.uint16(0)
+
+
+def _as_master(item):
+    return item if item is None or hasattr(item, "uncertainty") else read_ccd(item)
+
+
+def _open(frames, profile, overscan, window):
+    if hasattr(frames, "uncertainty") or isinstance(frames, str):
+        frames = [frames]
+    sources = [open_source(frame, profile, overscan=overscan, window=window) for frame in frames]
+    require_equal_shapes(sources)
+    for source in sources:
+        _refuse_empty(source)
+    return sources
+
+
+def _refuse_empty(source):
+    """A frame that is all NaN or all one value was never exposed or never read out."""
+    rows = slice(source.shape[0] // 4, min(source.shape[0], source.shape[0] // 4 + 64))
+    values = source.rows(rows)[0]
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        raise FrameError(source.name, "none of its pixels is finite")
+    if finite.size > 1 and finite.min() == finite.max():
+        raise FrameError(source.name, f"all of its pixels are {finite[0]:g}; a read-out frame has noise")
+
+
+def _overscan_like(bias, overscan):
+    if overscan is None and bias is not None:
+        return bool(is_applied(bias.meta, "overscan"))
+    return overscan
+
+
+def _check_bias(sources, bias):
+    if bias is None:
+        return
+    if bias.data.shape != sources[0].shape:
+        msg = f"{sources[0].name}: shape {sources[0].shape} differs from {bias.data.shape} of the bias"
+        raise FrameError(sources[0].name, msg)
+    for source in sources:
+        if source.overscan_applied != bool(is_applied(bias.meta, "overscan")):
+            reason = "its overscan and that of the bias must both be subtracted, or neither"
+            raise FrameError(source.name, reason)
+
+
+def _level(source):
+    """Typical value of a frame, from a few strips spread over it."""
+    ny = source.shape[0]
+    starts = np.linspace(0, max(0, ny - 16), 8).astype(int)
+    values = []
+    for start in starts:
+        data, flags = source.rows(slice(int(start), int(min(ny, start + 16))))
+        values.append(data[(flags == 0) & np.isfinite(data)])
+    return clipped_moments(np.concatenate(values))[0]
+
+
+def _flat_level(source):
+    data, flags = source.rows(slice(0, source.shape[0]))
+    data, flags = sample_pixels(data), sample_pixels(flags)
+    good = (flags == 0) & np.isfinite(data)
+    level = float(np.median(data[good])) if good.any() else 0.0
+    if level <= 0:
+        what = f"its level is {level:.1f} adu above the bias" if good.any() else "all of its pixels are flagged"
+        raise FrameError(source.name, f"{what}; a flat needs light")
+    return level
+
+
+def _dark_times(sources):
+    times = []
+    for source in sources:
+        facts = frame_facts(source)
+        use_dark_time = find_profile(source.profile, source.header).policy.use_dark_time
+        times.append(facts.dark_time if use_dark_time else facts.exposure)
+    return times
+
+
+def _mean_exposure(sources):
+    values = [frame_facts(source).exposure for source in sources]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else 0.0
+
+
+def _dark_of(dark, seconds, source, scale_up):
+    if dark is None:
+        return None
+    if seconds is None:
+        raise FrameError(source.name, "its exposure is not known; the dark cannot be scaled to it")
+    if dark_seconds(dark) is None:
+        msg = "the master dark has neither DARKTIME nor EXPTIME"
+        raise InputError(msg)
+    return dark_for(dark, seconds, scale_up=scale_up)
+
+
+def _relative_gain(source):
+    """
+    Gains of several amplifiers relative to their mean, so that one number can normalize them all; None for one.
+    """
+    gains = [amplifier.gain for _, amplifier in source.regions]
+    if len(gains) < 2:
+        return None
+    if not all(gains):
+        msg = f"{source.name}: the gain of every amplifier must be known before their flats can be put together"
+        raise InputError(msg)
+    relative = np.empty(source.shape, np.float32)
+    for (region, _), value in zip(source.regions, gains, strict=True):
+        relative[region] = value / np.mean(gains)
+    return relative
+
+
+def _rejection(reject, sigma):
+    reject = "none" if reject is None else reject
+    return {"reject": reject, "sigma": (4.0 if reject == "noise" else 3.0) if sigma is None else sigma}
+
+
+def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, method="average", bias=None):
+    """Cards, flags and provenance of a master."""
+    data = result.data / np.float32(norm)
+    error = result.error if error is None else error
+    flags = _master_flags(result, data, kind, len(sources))
+    lost = flags != 0
+    fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
+    unusable = ~np.isfinite(data) | (lost if kind == "flat" else False)
+    data = np.where(unusable, np.float32(fill), data)
+    error = np.where(np.isfinite(error) & ~unusable, error, 0)
+    ccd = make_ccd(data, unit=unit, meta=sources[0].header, sigma=error, flags=flags)
+    ccd.meta["NCOMBINE"] = (len(sources), "frames combined")
+    ccd.meta["MASTER"] = (kind, "kind of master")
+    if all(source.overscan_applied for source in sources):
+        mark_applied(ccd, "overscan", "subtracted from every frame before they were combined")
+    mark_applied(ccd, "trim", "every frame before they were combined")
+    if bias is not None:
+        mark_applied(ccd, "bias", str(bias.meta.get("FILENAME", "bias")))
+        ccd.meta["BIASFILE"] = (str(bias.meta.get("FILENAME", "bias"))[-60:], "bias that was subtracted")
+        ccd.meta["BIASID"] = (master_id(bias), "digest of that bias")
+    record_step(
+        ccd,
+        "combine",
+        inputs=[(_base(source.name), source.digest, kind) for source in sources],
+        history=f"{len(sources)} frames, {method}, rejection {reject}: {result.low} low and {result.high} high values",
+        method=method,
+        reject=reject,
+    )
+    return ccd
+
+
+def _base(name):
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _master_flags(result, data, kind, n):
+    flags = np.zeros(data.shape, np.uint16)
+    empty = (result.count == 0) | ~np.isfinite(data)
+    flags[empty] |= FLAGS["NO_DATA"].value if kind == "flat" else FLAGS["BAD_PIXEL"].value
+    if kind == "flat":
+        flags[data < _DEAD] |= FLAGS["NO_DATA"].value
+    if n > 2:
+        flags[(result.count < n / 2) & ~empty] |= FLAGS["LOW_WEIGHT"].value
+    if kind == "flat" and (flags & FLAGS["NO_DATA"].value).all():
+        warn_user("no pixel of the flat is usable")
+    return flags

@@ -1,0 +1,296 @@
+"""A whole night: from a folder of raw frames to masters and calibrated science frames."""
+
+import os
+from pathlib import Path
+
+import ccdproc
+
+from ccdnight import storage
+from ccdnight._html import table_html
+from ccdnight.association import associate, frame_rows
+from ccdnight.exceptions import InputError, PlanError
+from ccdnight.execution import run_graph
+from ccdnight.frames import FrameCollection
+from ccdnight.plans import Plan
+from ccdnight.profiles import get_profile
+from ccdnight.profiles.interpret import site_of
+from ccdnight.profiles.model import NAMED_POLICIES, POLICY_CHOICES
+from ccdnight.sampling import overscan_moves_with_rows
+from ccdnight.storage import OutputLock
+from ccdnight.tasks import build_graph
+from ccdnight.vetting import contradictions
+
+__all__ = ["Night"]
+
+
+class Night:
+    """
+    The frames of one observing night.
+
+    Parameters
+    ----------
+    source : path-like, list of path-like, or `ccdproc.ImageFileCollection`
+        The raw folder, or the files.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; by default the one that most of the headers match.
+
+    Raises
+    ------
+    InputError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> from ccdnight import Night
+    >>> night = Night("2016-01-15/")               # doctest: +SKIP
+    >>> result = night.reduce("reduced/")          # doctest: +SKIP
+    >>> result.science["ccd.037.0.fits"]           # doctest: +SKIP
+    """
+
+    def __init__(self, source, *, profile=None):
+        self._collection = _collect(source, profile)
+        if profile is not None:
+            get_profile(profile)
+
+    @property
+    def collection(self):
+        """The files, as a `FrameCollection`."""
+        return self._collection
+
+    @property
+    def frames(self):
+        """One row for every file, see `FrameCollection.frames`."""
+        return self._collection.frames
+
+    @property
+    def profile(self):
+        """The instrument."""
+        return self._collection.profile
+
+    @property
+    def folder(self):
+        """The raw folder, '' where files were given one by one."""
+        return self._collection.location or ""
+
+    def policy(self, name=None, **changes):
+        """
+        The profile's policy, a named one over it, and single changes over that.
+
+        Parameters
+        ----------
+        name : str, optional
+            A named policy, such as 'lecture'.
+        **changes
+            Entries of `ccdnight.Policy`; None leaves an entry as it is.
+
+        Returns
+        -------
+        Policy
+        """
+        policy = self.profile.policy
+        if name is not None:
+            if name not in NAMED_POLICIES:
+                msg = f"policy = {name!r} is not known; known are {', '.join(NAMED_POLICIES)}"
+                raise InputError(msg)
+            policy = policy.updated(**NAMED_POLICIES[name])
+        for key, value in changes.items():
+            allowed = POLICY_CHOICES.get(key)
+            if value is not None and allowed and value not in allowed:
+                msg = f"{key} = {value!r}; allowed are {', '.join(allowed)}"
+                raise InputError(msg)
+        return policy.updated(**changes)
+
+    def plan(self, *, bias=None, dark=None, flat=None, policy=None):
+        """
+        Which frame is calibrated by what, and why; nothing is reduced.
+
+        Parameters
+        ----------
+        bias : {'auto', 'frames', 'overscan', 'both'}, optional
+            Where the bias comes from; by default what the profile's policy says.
+        dark : {'auto', 'exact', 'none'}, optional
+            Which darks may be used.
+        flat : {'auto', 'none'}, optional
+            Whether flats are used.
+        policy : str, optional
+            A named policy, such as 'lecture', that the entries above change further.
+
+        Returns
+        -------
+        Plan
+        """
+        chosen = self.policy(policy, bias=bias, dark=dark, flat=flat)
+        frames, samples = self.frames, self._collection.measure()
+        found = contradictions(frames, samples)
+        rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=self._longitudes())
+        notes = _section_notes(samples)
+        moves = self._moves(rows, chosen)
+        plan = associate(rows, aside, profile=self.profile, policy=chosen, row_by_row=moves)
+        source = self.profile.source
+        by_file = source and source.endswith(".toml") and os.path.sep in source and not _is_shipped(self.profile)
+        return Plan(
+            profile=source if by_file else plan.profile,
+            policy=plan.policy,
+            masters=plan.masters,
+            science=plan.science,
+            unused=plan.unused,
+            notes=(*plan.notes, *notes),
+        )
+
+    def _longitudes(self):
+        headers = (self._collection.raw_header(str(path)) for path in self._collection.files)
+        return [
+            None if isinstance(raw, Exception) else site_of(raw.header, self.profile)[1] for raw in headers
+        ]
+
+    def _moves(self, rows, policy):
+        """Whether overscan rows move with image rows, for each set of frames that has biases and an overscan."""
+        if policy.overscan_window > 0 or policy.bias == "frames":
+            return {}
+        found = {}
+        for key in dict.fromkeys(row.key for row in rows):
+            names = [
+                row.path for row in rows if row.key == key and row.kind == "bias" and row.overscan == row.overscan
+            ]
+            if len(names) > 1:
+                found[key] = overscan_moves_with_rows(self._collection, names)
+        return found
+
+    def reduce(
+        self, output, *, plan=None, policy=None, cosmic_rays=True, coadd=False, workers=None, client=None, progress=True
+    ):
+        """
+        Reduce the night.
+
+        Parameters
+        ----------
+        output : path-like
+            The output folder; made if it is not there. One run at a time works in it.
+        plan : Plan or path-like, optional
+            What to do; by default `plan` decides.
+        policy : str, optional
+            A named policy for the plan that is made.
+        cosmic_rays : bool, optional
+            Whether cosmic rays are flagged in science frames.
+        coadd : bool, optional
+            Not yet possible: True is refused.
+        workers : int, optional
+            Threads; by default as many as there are processors for this process.
+        client : object, optional
+            A cluster; not yet possible: anything but None is refused.
+        progress : bool or callable, optional
+            A progress bar, or what is called with every finished task's outcome and their total number.
+
+        Returns
+        -------
+        Reduction
+
+        Raises
+        ------
+        InputError
+            If the folder holds no FITS files; night.ecsv is written all the same.
+        PlanError
+            If the plan names files that are not there.
+        OutputError
+            If the output folder cannot be written.
+        OutputLockedError
+            If another run holds it.
+        """
+        _refuse_unfinished(coadd, client)
+        output = self._check_output(output)
+        with OutputLock(output):
+            plan = self._take_plan(plan, policy)
+            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays)
+            with run.progress(progress, len(graph)) as on_done:
+                outcomes = run_graph(graph, workers=workers, on_done=on_done)
+            return run.finish(outcomes)
+
+    def _check_output(self, output):
+        output = Path(output)
+        if self.folder and output.resolve() == Path(self.folder).resolve():
+            msg = f"{output}: the output folder is the raw folder; raw frames are never mixed with products"
+            raise InputError(msg)
+        storage.make_folder(output)
+        return output
+
+    def _take_plan(self, plan, policy):
+        if plan is None:
+            return self.plan(policy=policy)
+        if isinstance(plan, str | Path):
+            try:
+                text = Path(plan).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                msg = f"{plan}: the plan cannot be read: {error}"
+                raise PlanError(msg) from error
+            plan = Plan.from_toml(text)
+        plan.validate()
+        there = {str(path) for path in self.frames["path"]}
+        missing = sorted(set(plan.inputs) - there)
+        if missing:
+            msg = f"the plan names files that are not in the night: {', '.join(missing[:10])}"
+            raise PlanError(msg)
+        return plan
+
+    def __repr__(self):
+        return f"<Night of {len(self._collection.files)} files, profile {self.profile.name}>"
+
+    def _repr_html_(self):
+        table = self.frames
+        counts = {}
+        for kind in table["kind"]:
+            counts[str(kind)] = counts.get(str(kind), 0) + 1
+        caption = f"{self.folder or 'files'}, profile {self.profile.name}: " + ", ".join(
+            f"{value} {kind}" for kind, value in counts.items()
+        )
+        rows = [["" if value is None or str(value) == "--" else value for value in row] for row in table]
+        return table_html("Night", table.colnames, rows, caption=caption)
+
+
+def _collect(source, profile):
+    if isinstance(source, FrameCollection):
+        source._asked_profile = profile if profile is not None else source._asked_profile
+        return source
+    if isinstance(source, ccdproc.ImageFileCollection):
+        names = [str(name) for name in source.files]
+        return FrameCollection(source.location or None, filenames=names, profile=profile)
+    if isinstance(source, str | Path):
+        return FrameCollection(source, profile=profile)
+    if isinstance(source, list | tuple):
+        return _collect_files([Path(item) for item in source], profile)
+    msg = f"source is a {type(source).__name__}; a folder, a list of files or an ImageFileCollection is needed"
+    raise TypeError(msg)
+
+
+def _collect_files(paths, profile):
+    """Files given one by one keep their paths below the folder that they share."""
+    if not paths:
+        msg = "source is an empty list; at least one file is needed"
+        raise InputError(msg)
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    folder = os.path.commonpath([path.parent for path in absolute])
+    names = [path.relative_to(folder).as_posix() for path in absolute]
+    return FrameCollection(folder, filenames=list(dict.fromkeys(names)), profile=profile)
+
+
+def _is_shipped(profile):
+    from ccdnight.profiles import list_profiles
+
+    return profile.name in list_profiles()
+
+
+def _section_notes(samples):
+    """What was put right in the sections of the frames, each sentence once with the number of frames."""
+    counts = {}
+    for note in samples["note"]:
+        if note:
+            counts[str(note)] = counts.get(str(note), 0) + 1
+    return tuple(f"{note} ({count} frames)" for note, count in counts.items())
+
+
+def _refuse_unfinished(coadd, client):
+    if coadd:
+        msg = "coadd=True: coadding is not part of this version yet; reduce without it"
+        raise InputError(msg)
+    if client is not None:
+        msg = "client: running on a cluster is not part of this version yet; use workers"
+        raise InputError(msg)

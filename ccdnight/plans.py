@@ -1,0 +1,374 @@
+"""The plan of a night: which frame is calibrated by what, and why. Frozen, and readable by a person as TOML."""
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePosixPath
+
+from ccdnight._html import table_html
+from ccdnight.exceptions import PlanError, ProfileError
+from ccdnight.profiles import Policy
+from ccdnight.profiles.model import POLICY_CHOICES
+
+__all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame"]
+
+#: Version of the plan file's format.
+FORMAT = 1
+_MASTER_KINDS = ("bias", "dark", "flat")
+FATES = ("unused", "rejected", "failed")
+
+
+@dataclass(frozen=True)
+class MasterPlan:
+    """
+    One master to be made.
+
+    Attributes
+    ----------
+    name : str
+        Name, also that of its file in ``masters/``.
+    kind : {'bias', 'dark', 'flat'}
+        What it is.
+    inputs : tuple of str
+        Paths of raw files relative to the raw folder.
+    bias, dark : str
+        Names of masters applied to the inputs; '' for none.
+    filter : str
+        Filter of a flat.
+    overscan_window : int
+        Rows over which the overscan is smoothed; 0 leaves the overscan alone.
+    reason : str
+        Why these inputs, in words.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    bias: str = ""
+    dark: str = ""
+    filter: str = ""
+    overscan_window: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SciencePlan:
+    """
+    One science frame to be calibrated.
+
+    Attributes
+    ----------
+    input : str
+        Path of the raw file relative to the raw folder.
+    output : str
+        Path of the product relative to ``science/``.
+    bias, dark, flat, bad_pixels : str
+        Names of masters; '' for none.
+    overscan_window : int
+        As in `MasterPlan`.
+    reason : str
+        Why these masters, and why some are missing.
+    problem : str
+        What is wrong with the frame although it is reduced.
+    """
+
+    input: str
+    output: str
+    bias: str = ""
+    dark: str = ""
+    flat: str = ""
+    bad_pixels: str = ""
+    overscan_window: int = 0
+    reason: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class UnusedFrame:
+    """
+    An input that serves nothing.
+
+    Attributes
+    ----------
+    path, kind : str
+        Which.
+    fate : {'unused', 'rejected', 'failed'}
+        Not needed; not usable for what it says it is; not readable.
+    reason : str
+        In words.
+    """
+
+    path: str
+    kind: str
+    fate: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What will be done with a night.
+
+    Attributes
+    ----------
+    profile : str
+        Name of the instrument profile, or its file.
+    policy : Policy
+        How the night is reduced.
+    masters : tuple of MasterPlan
+        In an order in which they can be made.
+    science : tuple of SciencePlan
+        Science frames.
+    unused : tuple of UnusedFrame
+        Every other input.
+    notes : tuple of str
+        What an observer should know: choices made and things missing.
+    """
+
+    profile: str
+    policy: Policy = field(default_factory=Policy)
+    masters: tuple[MasterPlan, ...] = ()
+    science: tuple[SciencePlan, ...] = ()
+    unused: tuple[UnusedFrame, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def inputs(self):
+        """Every input with what it serves as, as a mapping of path to role."""
+        roles = {path: master.name for master in self.masters for path in master.inputs}
+        roles |= {item.input: "science" for item in self.science}
+        return roles | {item.path: "" for item in self.unused}
+
+    def validate(self):
+        """
+        Check that the plan can be carried out.
+
+        Raises
+        ------
+        PlanError
+            Naming everything that is wrong with it.
+        """
+        problems = list(_problems(self))
+        if problems:
+            raise PlanError("the plan cannot be carried out:\n" + "\n".join(f"- {item}" for item in problems))
+
+    def to_toml(self):
+        """
+        The plan as a TOML text that `from_toml` reads again.
+
+        Returns
+        -------
+        str
+        """
+        import tomli_w
+
+        body = {"format": FORMAT, "profile": self.profile, "notes": list(self.notes)}
+        body["policy"] = asdict(self.policy)
+        body["masters"] = [_lean(item) for item in self.masters]
+        body["science"] = [_lean(item) for item in self.science]
+        body["unused"] = [_lean(item) for item in self.unused]
+        return _HEAD + tomli_w.dumps(body, multiline_strings=False)
+
+    @classmethod
+    def from_toml(cls, text):
+        """
+        Read a plan.
+
+        Parameters
+        ----------
+        text : str
+            TOML, as `to_toml` writes it, edited or not.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        PlanError
+            If it is no plan, was written by a newer ccdnight, or cannot be carried out.
+        """
+        try:
+            body = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            msg = f"the plan is not valid TOML: {error}"
+            raise PlanError(msg) from error
+        _check_format(body)
+        unknown = sorted(set(body) - {"format", "profile", "policy", "masters", "science", "unused", "notes"})
+        if unknown:
+            msg = f"the plan has unknown entries {unknown}; known are format, profile, policy, masters, science, unused, notes"
+            raise PlanError(msg)
+        plan = cls(
+            profile=_text(body.get("profile", "generic"), "profile"),
+            policy=_policy(body.get("policy", {})),
+            masters=_entries(body, "masters", MasterPlan),
+            science=_entries(body, "science", SciencePlan),
+            unused=_entries(body, "unused", UnusedFrame),
+            notes=tuple(str(item) for item in body.get("notes", [])),
+        )
+        plan.validate()
+        return plan
+
+    def rows(self):
+        """
+        The plan as rows of a table.
+
+        Returns
+        -------
+        list of tuple of str
+            What, from what, with which masters, why.
+        """
+        rows = [
+            (item.name, f"{len(item.inputs)} {item.kind} frames", _served(item), item.reason) for item in self.masters
+        ]
+        rows += [(item.output, item.input, _served(item), item.reason) for item in self.science]
+        return rows + [(item.fate, item.path, "", item.reason) for item in self.unused]
+
+    def _repr_html_(self):
+        caption = (
+            f"profile {self.profile}; {len(self.masters)} masters, {len(self.science)} science frames, "
+            f"{len(self.unused)} inputs not used. " + " ".join(self.notes)
+        )
+        return table_html("Plan", ["result", "from", "with", "why"], self.rows(), caption=caption)
+
+
+_HEAD = """\
+# A plan of ccdnight: which frame is calibrated by what, and why.
+# Move a file from one list to another, change a master's name or the policy, and run it again with
+#   ccdnight reduce RAW OUT --plan THIS_FILE
+"""
+
+
+def _served(item):
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "bad_pixels")]
+    if item.overscan_window:
+        names.insert(0, f"overscan ({item.overscan_window} rows)")
+    return ", ".join(name for name in names if name)
+
+
+def _lean(item):
+    """An entry without its empty values, which a person need not read."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(item).items() if value}
+
+
+def _check_format(body):
+    version = body.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        msg = f"the plan's format is {version!r}; it must be {FORMAT}"
+        raise PlanError(msg)
+    if version > FORMAT:
+        msg = f"the plan has format {version}, written by a newer ccdnight; this one reads up to {FORMAT}"
+        raise PlanError(msg)
+
+
+def _text(value, name):
+    if not isinstance(value, str):
+        msg = f"the plan's {name} is {value!r}; a text is needed"
+        raise PlanError(msg)
+    return value
+
+
+def _entries(body, name, kind):
+    items, known = body.get(name, []), {item.name: item for item in fields(kind)}
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        msg = f"the plan's {name} must be tables, [[{name}]]"
+        raise PlanError(msg)
+    return tuple(_entry(item, kind, known, f"{name} {number}") for number, item in enumerate(items, 1))
+
+
+def _entry(item, kind, known, where):
+    unknown = sorted(set(item) - set(known))
+    required = [key for key in ("name", "kind", "inputs", "input", "output", "path", "fate") if key in known]
+    missing = [key for key in required if key not in item and not (kind is UnusedFrame and key == "kind")]
+    if unknown or missing:
+        what = f"unknown entries {unknown}" if unknown else f"no {', '.join(missing)}"
+        msg = f"the plan's {where} has {what}; known are {', '.join(known)}"
+        raise PlanError(msg)
+    item = {"kind": "unknown", "reason": "", **item} if kind is UnusedFrame else dict(item)
+    for key, value in item.items():
+        wanted = {"inputs": list, "overscan_window": int}.get(key, str)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            msg = f"the plan's {where}: {key} = {value!r}; {wanted.__name__} is needed"
+            raise PlanError(msg)
+    if "inputs" in item:
+        item["inputs"] = tuple(_text(path, f"{where}, inputs") for path in item["inputs"])
+    return kind(**item)
+
+
+def _policy(body):
+    known = {item.name: item for item in fields(Policy)}
+    unknown = sorted(set(body) - set(known))
+    if unknown:
+        msg = f"the plan's policy has unknown entries {unknown}; known are {', '.join(known)}"
+        raise PlanError(msg)
+    values = {}
+    for key, value in body.items():
+        default = getattr(Policy(), key)
+        if key in POLICY_CHOICES and value not in POLICY_CHOICES[key]:
+            msg = f"the plan's policy: {key} = {value!r}; allowed are {', '.join(POLICY_CHOICES[key])}"
+            raise PlanError(msg)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = (
+            isinstance(value, list)
+            if isinstance(default, tuple)
+            else number
+            if isinstance(default, float)
+            else type(value) is type(default)
+        )
+        if not fits:
+            msg = f"the plan's policy: {key} = {value!r}; a value like {default!r} is needed"
+            raise PlanError(msg)
+        values[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return Policy(**values)
+    except ProfileError as error:
+        raise PlanError(str(error)) from error
+
+
+def _problems(plan):
+    made = {}
+    for master in plan.masters:
+        if master.kind not in _MASTER_KINDS:
+            yield f"master {master.name!r} is of kind {master.kind!r}; allowed are {', '.join(_MASTER_KINDS)}"
+        if master.name in made:
+            yield f"two masters are called {master.name!r}"
+        if not _is_inside(master.name) or "/" in master.name:
+            yield f"master {master.name!r}: a name without folders is needed"
+        if not master.inputs:
+            yield f"master {master.name!r} has no inputs"
+        for role in ("bias", "dark"):
+            yield from _check_reference(master.name, role, getattr(master, role), made)
+        made[master.name] = master.kind
+    outputs = {}
+    for item in plan.science:
+        for role in ("bias", "dark", "flat"):
+            yield from _check_reference(item.input, role, getattr(item, role), made)
+        if not _is_inside(item.output) or not item.output.endswith(".fits"):
+            yield f"science frame {item.input!r}: output {item.output!r} must be a relative name ending in .fits"
+        if item.output.casefold() in outputs:
+            yield f"{item.input!r} and {outputs[item.output.casefold()]!r} have the same output {item.output!r}"
+        outputs[item.output.casefold()] = item.input
+    yield from _repeated(plan)
+
+
+def _check_reference(name, role, wanted, made):
+    if wanted and made.get(wanted) != role:
+        there = ", ".join(key for key, kind in made.items() if kind == role) or "none"
+        yield f"{name!r} names the {role} {wanted!r}, which is not made before it; there is {there}"
+
+
+def _is_inside(name):
+    path = PurePosixPath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
+
+
+def _repeated(plan):
+    seen = set()
+    paths = [path for master in plan.masters for path in master.inputs]
+    paths += [item.input for item in plan.science] + [item.path for item in plan.unused]
+    for path in paths:
+        if path in seen:
+            yield f"{path!r} stands in the plan more than once"
+        seen.add(path)
+    for item in plan.unused:
+        if item.fate not in FATES:
+            yield f"{item.path!r} has the fate {item.fate!r}; allowed are {', '.join(FATES)}"

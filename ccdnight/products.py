@@ -1,0 +1,318 @@
+"""
+CCDData with uncertainty and flags, in memory and on disk.
+
+In memory: float32 data, `~astropy.nddata.StdDevUncertainty` in float32, uint16 flags and ``mask == (flags != 0)``.
+On disk: data and header in the primary HDU, then UNCERT, MASK (the flags) and PROVENANCE.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.wcs import WCS, FITSFixedWarning
+
+from ccdnight import storage
+from ccdnight.exceptions import FrameError
+from ccdnight.flags import FLAGS
+from ccdnight.provenance import StepRecord, record_rows, records_of, set_records
+
+__all__ = ["derive", "flags_of", "make_ccd", "read_ccd", "sigma_of", "wcs_of", "write_ccd"]
+
+#: Cards that describe an array as it lies in a file; astropy writes its own.
+_STRUCTURE = ("SIMPLE", "EXTEND", "XTENSION", "BITPIX", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT")
+_STRUCTURE += ("CHECKSUM", "DATASUM", "EXTNAME", "INHERIT")
+
+
+def make_ccd(data, *, unit, meta=None, sigma=None, flags=None, records=()):
+    """
+    A CCDData as every function of ccdnight returns it.
+
+    Parameters
+    ----------
+    data : array-like
+        Shape ``(ny, nx)``; kept as float32.
+    unit : str or `~astropy.units.Unit`
+        Unit; BUNIT in `meta` is set to it, '' included.
+    meta : mapping, optional
+        Header cards.
+    sigma : array-like, optional
+        Standard deviation of each pixel, same shape and unit.
+    flags : array-like, optional
+        Bit mask; the mask is where it is not 0.
+    records : iterable of StepRecord, optional
+        Provenance.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+    """
+    data = np.ascontiguousarray(data, dtype=np.float32)
+    header = _as_header(meta)
+    unit = u.Unit(unit)
+    header["BUNIT"] = (unit.to_string(), "unit of the data")
+    flags = np.zeros(data.shape, np.uint16) if flags is None else np.asarray(flags, dtype=np.uint16)
+    ccd = CCDData(
+        data,
+        unit=unit,
+        meta=header,
+        mask=flags != 0,
+        flags=flags,
+        wcs=wcs_of(header),
+        uncertainty=None if sigma is None else StdDevUncertainty(np.asarray(sigma, np.float32)),
+    )
+    set_records(ccd, records)
+    return ccd
+
+
+def _as_header(meta):
+    if isinstance(meta, fits.Header):
+        return meta.copy()
+    header = fits.Header()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        for key, value in (meta or {}).items():
+            if isinstance(value, str | int | float | bool | np.generic) or value is None:
+                header[str(key)] = value
+    return header
+
+
+def derive(ccd, data=None, *, unit=None, sigma=None, flags=None, meta=None):
+    """
+    A new CCDData that takes over what it is not given: header, flags, uncertainty, provenance.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        Where it comes from; left as it is.
+    data, unit, sigma, flags, meta : optional
+        What is new, as in `make_ccd`.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+    """
+    if data is None:
+        data = ccd.data
+    same_shape = np.shape(data) == ccd.data.shape
+    if sigma is None and same_shape:
+        sigma = sigma_of(ccd)
+    if flags is None and same_shape:
+        flags = flags_of(ccd)
+    return make_ccd(
+        data,
+        unit=ccd.unit if unit is None else unit,
+        meta=ccd.meta if meta is None else meta,
+        sigma=sigma,
+        flags=flags,
+        records=records_of(ccd),
+    )
+
+
+def flags_of(ccd):
+    """
+    Flags of any CCDData.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        One without flags may have a mask: its masked pixels are given NO_DATA, since why they were masked
+        is not known.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        uint16, shape ``(ny, nx)``, a copy.
+    """
+    if isinstance(ccd.flags, np.ndarray):
+        return ccd.flags.astype(np.uint16)
+    flags = np.zeros(ccd.data.shape, np.uint16)
+    if ccd.mask is not None:
+        flags[np.broadcast_to(ccd.mask, flags.shape)] = FLAGS["NO_DATA"].value
+    return flags
+
+
+def sigma_of(ccd):
+    """
+    Standard deviation of any CCDData.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        Its uncertainty may be of any kind that can be turned into a standard deviation.
+
+    Returns
+    -------
+    `~numpy.ndarray` or None
+        float32, shape ``(ny, nx)``.
+    """
+    if ccd.uncertainty is None:
+        return None
+    return np.asarray(ccd.uncertainty.represent_as(StdDevUncertainty).array, dtype=np.float32)
+
+
+def wcs_of(header):
+    """
+    World coordinates of a header that has them.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header.
+
+    Returns
+    -------
+    `~astropy.wcs.WCS` or None
+        None without CTYPE1, or where the cards contradict themselves.
+    """
+    if not str(header.get("CTYPE1", "")).strip():
+        return None
+    with warnings.catch_warnings():
+        # wcslib tells of what it mends (RADECSYS, dates); that is no news to an observer.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            return WCS(header, relax=True)
+        except (ValueError, KeyError, MemoryError, AttributeError):
+            return None
+
+
+def read_ccd(path):
+    """
+    Read a product: data, uncertainty, flags and provenance.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS file written by `write_ccd`; other files that CCDData can read are taken as far as they go. The
+        values of a MASK extension are read as flags only where the extension names them.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read.
+    """
+    path = Path(path)
+    raw = storage.read_header(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            with fits.open(path, memmap=False) as hdus:
+                return _from_hdus(hdus, raw)
+    except (OSError, TypeError, ValueError, KeyError) as error:
+        if isinstance(error, FrameError):
+            raise
+        raise FrameError(path, f"cannot be read as a product: {error}") from error
+
+
+def _from_hdus(hdus, raw):
+    names = {hdu.name: hdu for hdu in hdus}
+    header, _ = storage.clean_header(raw.header)
+    for key in _STRUCTURE + tuple(key for key in header if key.startswith("NAXIS")):
+        header.remove(key, ignore_missing=True, remove_all=True)
+    data = hdus[raw.hdu].data
+    flags = sigma = None
+    if "MASK" in names:
+        mask = names["MASK"]
+        named = any(key.startswith("FLAG") for key in mask.header)
+        bits = np.asarray(mask.data)
+        flags = bits if named else np.where(bits != 0, FLAGS["NO_DATA"].value, 0)
+    if "UNCERT" in names:
+        kind = names["UNCERT"].header.get("UTYPE", "StdDevUncertainty").strip()
+        sigma = _as_sigma(np.asarray(names["UNCERT"].data), kind)
+    records = ()
+    if "PROVENANCE" in names:
+        rows = names["PROVENANCE"].data
+        records = [StepRecord(*(str(row[name]) for name in StepRecord.names())) for row in rows]
+    unit = str(header.get("BUNIT", "adu")).strip()
+    return make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records)
+
+
+def _unit(text):
+    return {"ADU": "adu", "counts": "adu", "ELECTRONS": "electron", "electrons": "electron", "e-": "electron"}.get(
+        text, text
+    )
+
+
+def _as_sigma(array, kind):
+    if kind == "VarianceUncertainty":
+        return np.sqrt(array)
+    if kind == "InverseVariance":
+        with np.errstate(divide="ignore"):
+            return 1 / np.sqrt(array)
+    return array
+
+
+def write_ccd(ccd, path, *, overwrite=False):
+    """
+    Write a product as a whole or not at all.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        What to write.
+    path : path-like
+        Final name.
+    overwrite : bool, optional
+        Whether a file of this name may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one and it may not.
+    OutputError
+        If the environment does not allow it.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        msg = f"{path} exists; give overwrite=True to replace it"
+        raise FileExistsError(msg)
+    storage.write_fits(path, to_hdus(ccd))
+
+
+def to_hdus(ccd):
+    """
+    The HDUs of a product.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        What to write.
+
+    Returns
+    -------
+    `~astropy.io.fits.HDUList`
+        Primary, UNCERT (if there is one), MASK, and PROVENANCE (if anything is recorded).
+    """
+    header, _ = storage.clean_header(_as_header(ccd.meta))
+    for key in _STRUCTURE + ("NAXIS", "NAXIS1", "NAXIS2"):
+        header.remove(key, ignore_missing=True, remove_all=True)
+    header["BUNIT"] = (ccd.unit.to_string(), "unit of the data")
+    hdus = fits.HDUList([fits.PrimaryHDU(np.asarray(ccd.data, np.float32), header)])
+    sigma = sigma_of(ccd)
+    if sigma is not None:
+        hdus.append(fits.ImageHDU(sigma, name="UNCERT"))
+        hdus[-1].header["UTYPE"] = ("StdDevUncertainty", "kind of uncertainty, as astropy names it")
+        hdus[-1].header["BUNIT"] = (header["BUNIT"], "unit")
+    mask = fits.ImageHDU(flags_of(ccd), name="MASK")
+    for number, flag in enumerate(FLAGS.values()):
+        mask.header[f"FLAG{number}"] = (flag.name, f"bit {number}, value {flag.value}: {flag.meaning}"[:45])
+    hdus.append(mask)
+    rows = record_rows(ccd)
+    if rows:
+        hdus.append(_provenance_table(rows))
+    return hdus
+
+
+def _provenance_table(rows):
+    columns = []
+    for name, values in zip(StepRecord.names(), zip(*rows, strict=True), strict=True):
+        texts = ["".join(c if " " <= c <= "~" else "?" for c in value) for value in values]
+        width = max(1, *map(len, texts))
+        columns.append(fits.Column(name, f"{width}A", array=np.array(texts, dtype=f"S{width}")))
+    return fits.BinTableHDU.from_columns(columns, name="PROVENANCE")

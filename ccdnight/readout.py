@@ -1,0 +1,443 @@
+"""
+A raw file and a profile become one CCDData: reading, overscan, trimming, assembly of the amplifiers.
+
+The overscan is the clipped mean of each row over the usable columns, smoothed along the rows: single rows of an
+overscan scatter by more than the rows of the image do, so row by row it would add stripes.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.nddata import CCDData
+from scipy.ndimage import uniform_filter1d
+
+from ccdnight import storage
+from ccdnight._sections import format_section, parse_section
+from ccdnight.exceptions import FrameError, InputError, SectionError
+from ccdnight.flags import FLAGS
+from ccdnight.geometry import resolve_geometry
+from ccdnight.products import derive, flags_of, make_ccd
+from ccdnight.profiles import get_profile, match_profile
+from ccdnight.profiles.interpret import first_number, read_facts
+from ccdnight.provenance import digest_file, mark_applied, record_step, refuse_twice
+from ccdnight.statistics import clipped_mean_rows
+
+__all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
+
+#: Rows over which the overscan is smoothed unless something else is asked for.
+DEFAULT_WINDOW = 51
+
+
+def find_profile(profile, header):
+    """
+    A profile by name, file or object; where none is given, the one that the header matches.
+
+    Parameters
+    ----------
+    profile : str, path-like, InstrumentProfile or None
+        What was asked for.
+    header : mapping
+        Header of the frame.
+
+    Returns
+    -------
+    InstrumentProfile
+    """
+    return match_profile(header) if profile is None else get_profile(profile)
+
+
+def read_frame(path, *, profile=None):
+    """
+    Read a raw frame.
+
+    Parameters
+    ----------
+    path : path-like
+        A raw FITS file.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; by default the one that the header matches.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        The whole raw frame in adu, float32. Pixels at saturation are flagged SATURATED, those that are not
+        finite NO_DATA. Its sections have been held against its shape.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    raw = storage.read_header(path)
+    profile = find_profile(profile, raw.header)
+    if profile.hdu is not None and profile.hdu != raw.hdu:
+        raw = storage.read_header(path, hdu=profile.hdu)
+    header, problems = storage.clean_header(raw.header)
+    for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+        header.remove(key, ignore_missing=True, remove_all=True)
+    data = storage.read_pixels(path, raw=raw)
+    geometry = frame_geometry(header, raw.shape, profile, path=path)
+    flags = np.zeros(raw.shape, np.uint16)
+    for item in geometry.amplifiers:
+        level = saturation_level(item.amplifier, raw.header, profile)
+        view = flags[item.data]
+        view[data[item.data] >= level] |= FLAGS["SATURATED"].value
+    flags[~np.isfinite(data)] |= FLAGS["NO_DATA"].value
+    ccd = make_ccd(data, unit="adu", meta=header, flags=flags)
+    record_step(
+        ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems
+    )
+    return ccd
+
+
+def saturation_level(amplifier, header, profile):
+    """
+    Raw value from which on a pixel is saturated.
+
+    Parameters
+    ----------
+    amplifier : Amplifier
+        Its own value is taken first.
+    header : mapping
+        Header of the raw frame.
+    profile : InstrumentProfile
+        Its dialect names the header's card.
+
+    Returns
+    -------
+    float
+        In adu; never above what the numbers of the file can hold, infinite for floating-point files
+        without further knowledge.
+    """
+    bits = storage.card_value(header, "BITPIX")
+    ceiling = {8: 255.0, 16: 65535.0}.get(bits, np.inf)
+    if bits == 16 and not storage.card_value(header, "BZERO", 0):
+        ceiling = 32767.0
+    level = amplifier.saturation
+    if level is None:
+        level, _ = first_number(header, profile.dialect.saturation)
+    return min(level, ceiling) if level and level > 0 else ceiling
+
+
+def frame_geometry(header, shape, profile, *, path="frame"):
+    """
+    Sections of a raw frame, its detector found in its header.
+
+    Parameters
+    ----------
+    header : mapping
+        Header.
+    shape : tuple of int
+        Shape ``(ny, nx)``.
+    profile : InstrumentProfile
+        The instrument.
+    path : path-like, optional
+        How to call the frame in errors.
+
+    Returns
+    -------
+    `ccdnight.geometry.Geometry`
+    """
+    facts = read_facts(header, profile)
+    return resolve_geometry(header, shape, profile, detector=facts.detector, path=path)
+
+
+@dataclass(frozen=True)
+class Overscan:
+    """
+    Level of the overscan beside the data of one amplifier.
+
+    Attributes
+    ----------
+    level : `~numpy.ndarray`
+        Shape ``(ny, 1)`` or ``(1, nx)``: what is subtracted, in adu.
+    error : float
+        Standard error of one entry, in adu.
+    mean : float
+        Mean level, in adu.
+    """
+
+    level: np.ndarray
+    error: float
+    mean: float
+
+
+def measure_overscan(pixels, *, along_rows=True, window=DEFAULT_WINDOW):
+    """
+    Level of an overscan region, row by row (or column by column) and smoothed.
+
+    Parameters
+    ----------
+    pixels : `~numpy.ndarray`
+        The usable overscan, shape ``(ny, n)`` beside rows, ``(n, nx)`` above or below columns.
+    along_rows : bool, optional
+        True where each row of the image has its own overscan pixels.
+    window : int, optional
+        Rows over which the level is smoothed; 1 leaves it row by row.
+
+    Returns
+    -------
+    Overscan
+    """
+    rows = np.asarray(pixels) if along_rows else np.asarray(pixels).T
+    level, error = clipped_mean_rows(rows)
+    window = min(window, level.size)
+    if window > 1:
+        level = uniform_filter1d(level, window, mode="nearest")
+    error = float(np.median(error) / np.sqrt(max(window, 1)))
+    shaped = level[:, None] if along_rows else level[None, :]
+    return Overscan(shaped.astype(np.float32), error, float(level.mean()))
+
+
+def overscan_of(data, item, window):
+    """
+    Overscan of one amplifier of a raw frame.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray` or callable
+        The raw frame, or what reads ``(rows, columns)`` of it.
+    item : `ccdnight.geometry.AmplifierGeometry`
+        Its sections.
+    window : int
+        Rows over which the level is smoothed.
+
+    Returns
+    -------
+    Overscan
+    """
+    read = data if callable(data) else data.__getitem__
+    columns = item.overscan[1]
+    along_rows = columns.start >= item.data[1].stop or columns.stop <= item.data[1].start
+    return measure_overscan(read(item.overscan), along_rows=along_rows, window=window)
+
+
+def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
+    """
+    Subtract the overscan of every amplifier from its data.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        An untrimmed raw frame in adu.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; by default the one that the header matches.
+    window : int, optional
+        Rows over which the level is smoothed; 1 is row by row.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        Its header has the mean level in OVSCMEAN and the error of a row's level in OVSCERR, both in adu.
+
+    Raises
+    ------
+    AlreadyAppliedError
+        If its overscan has been subtracted, or it has been trimmed.
+    InputError
+        If the frame has no usable overscan.
+    """
+    refuse_twice(ccd, "overscan")
+    profile = find_profile(profile, ccd.meta)
+    _refuse_trimmed(ccd)
+    if not isinstance(window, int | np.integer) or window < 1:
+        msg = f"window = {window!r}; it must be a whole number of 1 or more rows"
+        raise ValueError(msg)
+    geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
+    if not geometry.has_overscan:
+        reasons = "; ".join(geometry.notes) or f"profile {profile.name!r} and the header name none"
+        msg = f"the frame has no usable overscan: {reasons}"
+        raise InputError(msg)
+    data, errors, means = np.array(ccd.data, dtype=np.float32), [], []
+    for item in geometry.amplifiers:
+        overscan = overscan_of(data, item, window)
+        data[item.data] -= overscan.level
+        if item.parallel is not None:
+            data[item.data] -= overscan_of(_leveled(data, item, overscan), _parallel(item), window).level
+        errors.append(overscan.error)
+        means.append(overscan.mean)
+    result = derive(ccd, data)
+    result.meta["OVSCMEAN"] = (round(float(np.mean(means)), 4), "[adu] mean level of the overscan")
+    result.meta["OVSCERR"] = (round(float(np.mean(errors)), 5), "[adu] error of the overscan level of a row")
+    mark_applied(result, "overscan", f"clipped row means over {window} rows, mean {np.mean(means):.2f} adu")
+    record_step(result, "overscan", history=f"window {window}, mean {np.mean(means):.2f} adu", window=int(window))
+    return result
+
+
+def _refuse_trimmed(ccd):
+    refuse_twice(ccd, "trim")
+
+
+def _parallel(item):
+    from dataclasses import replace
+
+    return replace(item, overscan=item.parallel)
+
+
+def _leveled(data, item, overscan):
+    """The parallel overscan, freed from the serial overscan's mean level."""
+    leveled = data.copy()
+    leveled[item.parallel] -= overscan.mean
+    return leveled
+
+
+def trim(ccd, *, profile=None):
+    """
+    Cut a frame to its data, assembled from its amplifiers, with every section and WCS card put right.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        An untrimmed frame.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; by default the one that the header matches. Its policy says how many pixels are cut
+        from the edges.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        DATASEC and TRIMSEC name the whole new frame, BIASSEC is gone, CRPIXn of every WCS, LTVn and CCDSEC
+        are moved; with several amplifiers AMPSECn says where each one lies.
+
+    Raises
+    ------
+    AlreadyAppliedError
+        If it has been trimmed.
+    """
+    refuse_twice(ccd, "trim")
+    profile = find_profile(profile, ccd.meta)
+    geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
+    shape = geometry.trimmed_shape
+    data, flags = np.empty(shape, np.float32), np.empty(shape, np.uint16)
+    sigma = None if ccd.uncertainty is None else np.empty(shape, np.float32)
+    source_flags = flags_of(ccd)
+    for item in geometry.amplifiers:
+        raw, trimmed = geometry.pieces(item)
+        data[trimmed], flags[trimmed] = ccd.data[raw], source_flags[raw]
+        if sigma is not None:
+            sigma[trimmed] = ccd.uncertainty.array[raw]
+    meta = ccd.meta.copy()
+    trim_cards(meta, geometry, profile)
+    result = derive(ccd, data, flags=flags, sigma=sigma, meta=meta)
+    where = format_section(geometry.pieces(geometry.amplifiers[0])[0])
+    mark_applied(result, "trim", f"to {where}" + (" and others" if len(geometry.amplifiers) > 1 else ""))
+    record_step(result, "trim", history=f"to {where} of the raw frame", section=where)
+    return result
+
+
+def trim_cards(meta, geometry, profile):
+    """
+    Put the cards right that name pixels.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header`
+        Header, changed in place.
+    geometry : `ccdnight.geometry.Geometry`
+        The frame's.
+    profile : InstrumentProfile
+        Its dialect names the section cards.
+    """
+    raw, trimmed = geometry.pieces(geometry.amplifiers[0])
+    dy, dx = (a.start - b.start for a, b in zip(raw, trimmed, strict=True))
+    ny, nx = geometry.trimmed_shape
+    dialect = profile.dialect
+    for key in {"BIASSEC", *dialect.overscan_section, *dialect.overscan_columns, *dialect.overscan_rows}:
+        meta.remove(key, ignore_missing=True, remove_all=True)
+    for key in {"DATASEC", "TRIMSEC", *dialect.data_section, *dialect.trim_section}:
+        if key in meta or key in ("DATASEC", "TRIMSEC"):
+            meta[key] = f"[1:{nx},1:{ny}]"
+    for key in ("CCDSEC", "DETSEC"):
+        _move_section(meta, key, dx, dy, (ny, nx))
+    _move_reference(meta, dx, dy)
+    for number, item in enumerate(geometry.amplifiers, 1):
+        if len(geometry.amplifiers) > 1:
+            meta[f"AMPSEC{number}"] = (format_section(geometry.pieces(item)[1]), f"amplifier {item.amplifier.name}")
+
+
+def _move_section(meta, key, dx, dy, shape):
+    try:
+        rows, columns = parse_section(str(meta[key]))
+    except (KeyError, SectionError):
+        meta.remove(key, ignore_missing=True, remove_all=True)
+        return
+    meta[key] = format_section(
+        (
+            slice(rows.start + dy, rows.start + dy + shape[0]),
+            slice(columns.start + dx, columns.start + dx + shape[1]),
+        )
+    )
+
+
+def _move_reference(meta, dx, dy):
+    """CRPIXn of every WCS (alternate ones have a letter, and CRPIXn = 0 where it is not written) and LTVn."""
+    for axis, shift in ((1, dx), (2, dy)):
+        letters = {match.group(1) for key in meta if (match := re.fullmatch(rf"CRVAL{axis}([A-Z]?)", key))}
+        letters |= {match.group(1) for key in meta if (match := re.fullmatch(rf"CRPIX{axis}([A-Z]?)", key))}
+        for letter in letters:
+            key = f"CRPIX{axis}{letter}"
+            if shift or key in meta:
+                meta[key] = meta.get(key, 0.0) - shift
+        if shift:
+            meta[f"LTV{axis}"] = meta.get(f"LTV{axis}", 0.0) - shift
+
+
+def amplifier_regions(ccd, profile):
+    """
+    Where each amplifier lies in a frame, trimmed or not.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The frame.
+    profile : InstrumentProfile
+        The instrument.
+
+    Returns
+    -------
+    list of tuple
+        ``((rows, columns), Amplifier)``.
+    """
+    facts = read_facts(ccd.meta, profile)
+    amplifiers = profile.amplifiers_of(facts.detector)
+    if len(amplifiers) == 1:
+        return [((slice(0, ccd.data.shape[0]), slice(0, ccd.data.shape[1])), amplifiers[0])]
+    if "AMPSEC1" in ccd.meta:
+        return [
+            (parse_section(ccd.meta[f"AMPSEC{number}"], ccd.data.shape), amplifier)
+            for number, amplifier in enumerate(amplifiers, 1)
+        ]
+    geometry = resolve_geometry(ccd.meta, ccd.data.shape, profile, detector=facts.detector)
+    return [(item.data, item.amplifier) for item in geometry.amplifiers]
+
+
+def as_frame(frame, profile=None):
+    """
+    A frame given as path or CCDData, and its profile.
+
+    Parameters
+    ----------
+    frame : path-like or `~astropy.nddata.CCDData`
+        A CCDData is taken as it is.
+    profile : str, path-like, InstrumentProfile or None
+        What was asked for; None matches a path by its header and leaves a CCDData without.
+
+    Returns
+    -------
+    ccd : `~astropy.nddata.CCDData`
+    profile : InstrumentProfile or None
+    name : str
+    """
+    if isinstance(frame, CCDData):
+        return frame, None if profile is None else get_profile(profile), "CCDData"
+    if not isinstance(frame, str | Path):
+        msg = f"a frame is a CCDData or a path, not {type(frame).__name__}"
+        raise TypeError(msg)
+    raw = storage.read_header(frame)
+    profile = find_profile(profile, raw.header)
+    if raw.shape[0] < 1:
+        raise FrameError(frame, f"shape {raw.shape}")
+    return read_frame(frame, profile=profile), profile, str(frame)

@@ -1,0 +1,179 @@
+"""What came out of a night: masters, science frames, measurements and the fate of every input."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from astropy.table import Table
+
+from ccdnight._html import table_html
+from ccdnight.exceptions import InputError
+from ccdnight.plans import Plan
+from ccdnight.products import read_ccd
+
+__all__ = ["NIGHT_COLUMNS", "Products", "Reduction"]
+
+#: Columns of night.ecsv.
+NIGHT_COLUMNS = ("path", "kind", "role", "fate", "reason", "output")
+#: Version of run.json's format.
+RUN_FORMAT = 1
+
+
+class Products(Mapping):
+    """
+    Products by name, read when they are asked for.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where they lie.
+    files : dict of str to str
+        Name to file, relative to the folder.
+    """
+
+    def __init__(self, folder, files):
+        self._folder, self._files = Path(folder), dict(files)
+
+    def __getitem__(self, name):
+        if name not in self._files:
+            msg = f"{name!r}; there are {', '.join(self._files) or 'none'}"
+            raise KeyError(msg)
+        return read_ccd(self.path(name))
+
+    def __iter__(self):
+        return iter(self._files)
+
+    def __len__(self):
+        return len(self._files)
+
+    def __repr__(self):
+        return f"Products({list(self._files)})"
+
+    def path(self, name):
+        """
+        File of a product.
+
+        Parameters
+        ----------
+        name : str
+            One of the keys.
+
+        Returns
+        -------
+        `~pathlib.Path`
+        """
+        return self._folder / self._files[name]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """
+    A reduced night; `Reduction.open` reads it again from its folder.
+
+    Attributes
+    ----------
+    output : `~pathlib.Path`
+        The output folder.
+    masters : Products
+        Masters by name.
+    science : Products
+        Science frames by the relative POSIX path of their raw file.
+    night : `~astropy.table.Table`
+        One row for every input: path, kind, role, fate, reason, output.
+    plan : Plan
+        What was done.
+    run : dict
+        What ``run.json`` holds: versions, parameters, digests, counts, timings.
+    """
+
+    output: Path
+    masters: Products
+    science: Products
+    night: Table
+    plan: Plan
+    run: dict
+
+    @classmethod
+    def open(cls, folder):
+        """
+        Read what a run left in its output folder.
+
+        Parameters
+        ----------
+        folder : path-like
+            The output folder.
+
+        Returns
+        -------
+        Reduction
+
+        Raises
+        ------
+        InputError
+            If it is none, or was written by a newer ccdnight.
+        """
+        folder = Path(folder)
+        try:
+            run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            night = Table.read(folder / "night.ecsv", format="ascii.ecsv")
+            plan = Plan.from_toml((folder / "plan.toml").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            msg = f"{folder}: no output folder of ccdnight: {Path(error.filename).name} is missing"
+            raise InputError(msg) from error
+        except ValueError as error:
+            msg = f"{folder}: cannot be read as an output folder: {error}"
+            raise InputError(msg) from error
+        version = run.get("format")
+        if not isinstance(version, int) or version > RUN_FORMAT:
+            msg = f"{folder}: run.json has format {version!r}, written by a newer ccdnight; this one reads up to {RUN_FORMAT}"
+            raise InputError(msg)
+        return cls.assemble(folder, night, plan, run)
+
+    @classmethod
+    def assemble(cls, folder, night, plan, run):
+        """
+        Put together what is known of a run.
+
+        Parameters
+        ----------
+        folder : path-like
+            The output folder.
+        night : `~astropy.table.Table`
+            Fate of every input.
+        plan : Plan
+            What was planned.
+        run : dict
+            Record of the run.
+
+        Returns
+        -------
+        Reduction
+        """
+        folder = Path(folder)
+        masters = {name: f"{name}.fits" for name in run.get("masters", [])}
+        science = {
+            str(row["path"]): str(row["output"])
+            for row in night
+            if row["role"] == "science" and row["fate"] == "used" and str(row["output"])
+        }
+        return cls(folder, Products(folder / "masters", masters), Products(folder, science), night, plan, run)
+
+    @property
+    def failures(self):
+        """Rows of `night` whose input could not be used."""
+        rows = [str(fate) in ("failed", "rejected") for fate in self.night["fate"]] if len(self.night) else []
+        return self.night[rows] if rows else self.night[:0]
+
+    @property
+    def counts(self):
+        """Number of inputs by fate, and of masters and science frames made."""
+        counts = {fate: 0 for fate in ("used", "unused", "rejected", "failed")}
+        for fate in self.night["fate"]:
+            counts[str(fate)] += 1
+        return {"inputs": len(self.night), **counts, "masters": len(self.masters), "science": len(self.science)}
+
+    def _repr_html_(self):
+        rows = [list(row) for row in self.night]
+        caption = ", ".join(f"{name} {value}" for name, value in self.counts.items())
+        return table_html(f"Reduction in {self.output}", self.night.colnames, rows, caption=caption)

@@ -1,0 +1,178 @@
+"""A look at the pixels of every frame: level, scatter, overscan and saturation, from a few strips of rows."""
+
+import numpy as np
+from astropy.table import Table
+
+from ccdnight import storage
+from ccdnight.exceptions import FrameError
+from ccdnight.execution import default_workers
+from ccdnight.geometry import resolve_geometry
+from ccdnight.profiles.interpret import read_facts
+from ccdnight.readout import saturation_level
+from ccdnight.statistics import clipped_moments
+
+__all__ = ["SAMPLE_COLUMNS", "overscan_moves_with_rows", "sample_frames"]
+
+#: Strips of a frame that are looked at, and rows of each.
+_STRIPS, _ROWS = 8, 16
+SAMPLE_COLUMNS = ("path", "level", "scatter", "overscan", "saturated", "span", "problem", "note")
+
+
+def sample_frames(collection):
+    """
+    Sample every frame of a collection.
+
+    Parameters
+    ----------
+    collection : FrameCollection
+        The frames.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        One row for each file: path, level (median of the data), scatter (of single pixels, from neighbors),
+        overscan (mean level), all in adu; saturated (fraction of the sample); span (largest less smallest
+        value); problem (why it could not be sampled) and note (what was put right in its sections). NaN where
+        there is nothing to measure.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    names = list(collection.files)
+    with ThreadPoolExecutor(default_workers()) as pool:
+        rows = list(pool.map(lambda name: _sample(collection, name), names))
+    table = Table(rows=rows or None, names=SAMPLE_COLUMNS) if rows else Table(names=SAMPLE_COLUMNS)
+    return table
+
+
+def _sample(collection, name):
+    raw = collection.raw_header(name)
+    nan = float("nan")
+    if isinstance(raw, FrameError):
+        return (name, nan, nan, nan, nan, nan, raw.reason, "")
+    try:
+        facts = read_facts(raw.header, collection.profile)
+        geometry = resolve_geometry(
+            raw.header, raw.shape, collection.profile, detector=facts.detector, path=name
+        )
+        strips = _strips(collection.full_path(name), raw)
+    except FrameError as error:
+        return (name, nan, nan, nan, nan, nan, error.reason, "")
+    level, scatter, saturated, span = _data_sample(strips, geometry, raw, collection.profile)
+    overscan = _overscan_sample(strips, geometry)
+    return (name, level, scatter, overscan, saturated, span, "", "; ".join(geometry.notes))
+
+
+def _strips(path, raw):
+    """Strips of rows, spread over the frame: a list of (first row, pixels)."""
+    ny = raw.shape[0]
+    if raw.compressed or ny <= _STRIPS * _ROWS:
+        return [(0, storage.read_pixels(path, raw=raw))]
+    starts = np.linspace(0, ny - _ROWS, _STRIPS).astype(int)
+    return [
+        (int(start), storage.read_pixels(path, raw=raw, rows=slice(int(start), int(start) + _ROWS)))
+        for start in starts
+    ]
+
+
+def _part(strips, section):
+    rows, columns = section
+    parts = []
+    for start, pixels in strips:
+        low, high = max(rows.start, start), min(rows.stop, start + len(pixels))
+        if high > low:
+            parts.append(pixels[low - start : high - start, columns])
+    return parts
+
+
+def _data_sample(strips, geometry, raw, profile):
+    parts, saturated, count = [], 0, 0
+    for item in geometry.amplifiers:
+        limit = saturation_level(item.amplifier, raw.header, profile)
+        for part in _part(strips, item.data):
+            parts.append(part)
+            saturated += int(np.count_nonzero(part >= limit))
+            count += part.size
+    finite = np.concatenate([part[np.isfinite(part)] for part in parts]) if parts else np.array([])
+    if finite.size == 0:
+        return float("nan"), float("nan"), float("nan"), float("nan")
+    pairs = np.concatenate([(part[:, 1:] - part[:, :-1]).ravel() for part in parts])
+    scatter = clipped_moments(pairs)[1] / np.sqrt(2)
+    return float(np.median(finite)), float(scatter), saturated / count, float(np.ptp(finite))
+
+
+def _overscan_sample(strips, geometry):
+    if not geometry.has_overscan:
+        return float("nan")
+    means = []
+    for item in geometry.amplifiers:
+        parts = _part(strips, item.overscan)
+        if parts:
+            means.append(clipped_moments(np.concatenate([part.ravel() for part in parts]), sigma=4)[0])
+    return float(np.mean(means)) if means else float("nan")
+
+
+def overscan_moves_with_rows(collection, names):
+    """
+    Whether the overscan of single rows moves together with the rows of the image.
+
+    If it does, subtracting it row by row takes stripes away; if not, it adds them.
+
+    Parameters
+    ----------
+    collection : FrameCollection
+        The frames.
+    names : list of str
+        Biases, of which up to four are read.
+
+    Returns
+    -------
+    correlation : float
+        Of overscan and image rows, both freed from what is smooth or common to all biases; NaN where there is
+        nothing to tell it from.
+    overscan_scatter, image_scatter : float
+        Scatter from row to row in adu.
+    """
+    found = []
+    for name in names[:4]:
+        rows = _row_means(collection, name)
+        if rows is not None and (not found or rows[0].shape == found[0][0].shape):
+            found.append(rows)
+    if len(found) < 2:
+        return float("nan"), float("nan"), float("nan")
+    # What every bias has alike is a pattern that the master bias takes away; only what is left can move.
+    overscan, image = (np.array([item[i] for item in found]) for i in (0, 1))
+    overscan, image = (_high_pass(rows - rows.mean(axis=0)) for rows in (overscan, image))
+    if overscan.std() == 0 or image.std() == 0:
+        return float("nan"), float(overscan.std()), float(image.std())
+    correlation = float(np.corrcoef(overscan.ravel(), image.ravel())[0, 1])
+    return correlation, float(overscan.std()), float(image.std())
+
+
+def _row_means(collection, name):
+    raw = collection.raw_header(name)
+    try:
+        facts = read_facts(raw.header, collection.profile)
+        geometry = resolve_geometry(raw.header, raw.shape, collection.profile, detector=facts.detector)
+        pixels = storage.read_pixels(collection.full_path(name), raw=raw)
+    except (FrameError, AttributeError):
+        return None
+    item = geometry.amplifiers[0]
+    if item.overscan is None or item.overscan[0] != item.data[0]:
+        return None
+    middle = (item.data[1].start + item.data[1].stop) // 2
+    half = min(256, (item.data[1].stop - item.data[1].start) // 4)
+    image = pixels[item.data[0], middle - half : middle + half]
+    return _clean_means(pixels[item.overscan]), _clean_means(image)
+
+
+def _clean_means(pixels):
+    center = np.median(pixels, axis=1, keepdims=True)
+    limit = 5 * clipped_moments(pixels - center)[1]
+    good = np.abs(pixels - center) <= limit
+    return np.where(good, pixels, center).mean(axis=1)
+
+
+def _high_pass(rows):
+    from scipy.ndimage import uniform_filter1d
+
+    return rows - uniform_filter1d(rows, min(51, rows.shape[1]), axis=1, mode="nearest")

@@ -1,0 +1,297 @@
+"""
+A frame that is read by rows, its overscan subtracted and its amplifiers put together on the way.
+
+Many frames can be stacked so without holding more than a strip of each in memory.
+"""
+
+import numpy as np
+from astropy.nddata import CCDData
+
+from ccdnight import storage
+from ccdnight.exceptions import FrameError, InputError
+from ccdnight.flags import FLAGS
+from ccdnight.products import flags_of
+from ccdnight.profiles import get_profile
+from ccdnight.profiles.interpret import read_facts
+from ccdnight.provenance import digest_file, is_applied
+from ccdnight.readout import (
+    DEFAULT_WINDOW,
+    amplifier_regions,
+    find_profile,
+    frame_geometry,
+    overscan_of,
+    saturation_level,
+    subtract_overscan,
+    trim,
+    trim_cards,
+)
+
+__all__ = ["ArraySource", "FrameSource", "open_source"]
+
+
+class ArraySource:
+    """
+    A CCDData as a source of rows.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The frame.
+    profile : InstrumentProfile, optional
+        The instrument.
+    name : str, optional
+        How to call it.
+    """
+
+    def __init__(self, ccd, profile=None, *, name="CCDData"):
+        self.name, self.header, self.profile = name, ccd.meta, profile
+        self.shape, self._data, self._flags = ccd.data.shape, ccd.data, flags_of(ccd)
+        self.level_error = float(ccd.meta.get("OVSCERR", 0.0))
+        self.overscan_level = ccd.meta.get("OVSCMEAN")
+        self.digest = ""
+        self.regions = amplifier_regions(ccd, profile) if profile else []
+
+    def rows(self, rows):
+        """
+        Some rows.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+
+        Returns
+        -------
+        data : `~numpy.ndarray`
+            float32 (float64 where the frame has it), shape ``(k, nx)``.
+        flags : `~numpy.ndarray`
+            uint16.
+        """
+        return np.asarray(self._data[rows], dtype=self._data.dtype.newbyteorder("=")), self._flags[rows]
+
+    @property
+    def overscan_applied(self):
+        """Whether the overscan has been subtracted."""
+        return bool(is_applied(self.header, "overscan"))
+
+
+class FrameSource:
+    """
+    A raw file as a source of trimmed rows.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    profile : InstrumentProfile
+        The instrument.
+    overscan : bool, optional
+        Whether the overscan is subtracted.
+    window : int, optional
+        Rows over which its level is smoothed.
+
+    Raises
+    ------
+    FrameError
+        If the file cannot be read or has no usable overscan although it is asked for.
+    """
+
+    def __init__(self, path, profile, *, overscan=False, window=DEFAULT_WINDOW):
+        self.path, self.profile, self.name = path, profile, str(path)
+        self._raw = storage.read_header(path, hdu=profile.hdu)
+        header, _ = storage.clean_header(self._raw.header)
+        self._geometry = frame_geometry(header, self._raw.shape, profile, path=path)
+        self.shape = self._geometry.trimmed_shape
+        # A compressed file cannot be read by rows; it is unpacked once and kept.
+        self._whole = storage.read_pixels(path, raw=self._raw) if self._raw.compressed else None
+        self._levels, self.level_error, self.overscan_level = {}, 0.0, None
+        if overscan:
+            self._measure_overscan(window)
+        self._pieces = [
+            (item, *self._geometry.pieces(item), saturation_level(item.amplifier, self._raw.header, profile))
+            for item in self._geometry.amplifiers
+        ]
+        self.regions = [(trimmed, item.amplifier) for item, _, trimmed, _ in self._pieces]
+        trim_cards(header, self._geometry, profile)
+        for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+            header.remove(key, ignore_missing=True, remove_all=True)
+        self.header, self.overscan_applied = header, overscan
+        self.digest = digest_file(path)
+
+    def _measure_overscan(self, window):
+        if not self._geometry.has_overscan:
+            reasons = "; ".join(self._geometry.notes) or "neither the profile nor its header names one"
+            raise FrameError(self.path, f"has no usable overscan: {reasons}")
+        found = []
+        for number, item in enumerate(self._geometry.amplifiers):
+            overscan = overscan_of(self._read, item, window)
+            if not np.isfinite(overscan.level).all():
+                raise FrameError(self.path, "its overscan holds values that are not finite")
+            self._levels[number] = overscan.level
+            if item.parallel is not None:
+                self._levels[number] = overscan.level + self._parallel_level(item, overscan, window)
+            found.append(overscan)
+        self.level_error = float(np.mean([item.error for item in found]))
+        self.overscan_level = float(np.mean([item.mean for item in found]))
+
+    def _parallel_level(self, item, overscan, window):
+        from dataclasses import replace
+
+        second = overscan_of(self._read, replace(item, overscan=item.parallel), window)
+        return second.level - np.float32(overscan.mean)
+
+    def _read(self, part):
+        if self._whole is not None:
+            return self._whole[part]
+        return storage.read_pixels(self.path, raw=self._raw, rows=part[0], columns=part[1])
+
+    def rows(self, rows):
+        """
+        Some rows of the trimmed frame, as in `ArraySource.rows`.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+
+        Returns
+        -------
+        data, flags : `~numpy.ndarray`
+        """
+        data = flags = None
+        for number, (item, raw, trimmed, level) in enumerate(self._pieces):
+            low, high = max(rows.start, trimmed[0].start), min(rows.stop, trimmed[0].stop)
+            if low >= high:
+                continue
+            first = raw[0].start + low - trimmed[0].start
+            pixels = self._read((slice(first, first + high - low), raw[1]))
+            if data is None:
+                shape = (rows.stop - rows.start, self.shape[1])
+                data, flags = np.zeros(shape, pixels.dtype), np.zeros(shape, np.uint16)
+            target = (slice(low - rows.start, high - rows.start), trimmed[1])
+            flags[target] = np.where(pixels >= level, FLAGS["SATURATED"].value, 0)
+            flags[target] |= np.where(np.isfinite(pixels), 0, FLAGS["NO_DATA"].value).astype(np.uint16)
+            if number in self._levels:
+                pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
+            data[target] = pixels
+        return data, flags
+
+
+def _part_of(level, item, first, count, columns):
+    """The entries of an overscan level that belong to some rows and columns of the raw frame."""
+    row, column = first - item.data[0].start, columns.start - item.data[1].start
+    if level.shape[0] > 1:
+        level = level[row : row + count]
+    if level.shape[1] > 1:
+        level = level[:, column : column + columns.stop - columns.start]
+    return level
+
+
+def open_source(frame, profile=None, *, overscan=None, window=None):
+    """
+    A frame, given as path or CCDData, as a source of trimmed rows.
+
+    Parameters
+    ----------
+    frame : path-like or `~astropy.nddata.CCDData`
+        A path is read, its overscan subtracted as asked for, and trimmed. A CCDData is taken as it is where
+        no profile is given; else the steps it has not seen are done.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument.
+    overscan : bool, optional
+        Whether the overscan is subtracted; by default where the frame has a usable one and the profile's policy
+        does not speak against it.
+    window : int, optional
+        Rows over which the overscan is smoothed.
+
+    Returns
+    -------
+    ArraySource or FrameSource
+    """
+    window = window or DEFAULT_WINDOW
+    if isinstance(frame, CCDData):
+        return _open_array(frame, profile, overscan, window)
+    header = storage.read_header(frame).header
+    profile = find_profile(profile, header)
+    for step in ("overscan", "trim", "bias", "dark", "flat"):
+        evidence = is_applied(header, step)
+        if evidence:
+            raise FrameError(frame, f"is not raw: the step '{step}' has been applied ({evidence})")
+    if overscan is None:
+        overscan = wants_overscan(frame, profile)
+    return FrameSource(frame, profile, overscan=overscan, window=window)
+
+
+def wants_overscan(path, profile):
+    """
+    Whether a raw file's overscan is subtracted if nobody says otherwise.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    profile : InstrumentProfile
+        Its policy is followed; 'auto' takes a usable overscan.
+
+    Returns
+    -------
+    bool
+    """
+    if profile.policy.bias == "frames":
+        return False
+    raw = storage.read_header(path, hdu=profile.hdu)
+    usable = frame_geometry(raw.header, raw.shape, profile, path=path).has_overscan
+    return usable or profile.policy.bias in ("overscan", "both")
+
+
+def _open_array(ccd, profile, overscan, window):
+    if profile is None:
+        return ArraySource(ccd)
+    profile = get_profile(profile)
+    if not is_applied(ccd.meta, "trim"):
+        geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
+        if overscan is None:
+            overscan = geometry.has_overscan and profile.policy.bias != "frames"
+        if overscan and not is_applied(ccd.meta, "overscan"):
+            ccd = subtract_overscan(ccd, profile=profile, window=window)
+        ccd = trim(ccd, profile=profile)
+    return ArraySource(ccd, profile)
+
+
+def frame_facts(source):
+    """
+    What a source's header says.
+
+    Parameters
+    ----------
+    source : ArraySource or FrameSource
+        A frame.
+
+    Returns
+    -------
+    HeaderFacts
+    """
+    return read_facts(source.header, find_profile(source.profile, source.header))
+
+
+def require_equal_shapes(sources):
+    """
+    Refuse frames of different shapes.
+
+    Parameters
+    ----------
+    sources : list
+        At least one.
+
+    Raises
+    ------
+    InputError
+        Naming the first frame that differs.
+    """
+    if not sources:
+        msg = "no frames given; at least one is needed"
+        raise InputError(msg)
+    for source in sources[1:]:
+        if source.shape != sources[0].shape:
+            msg = f"{source.name}: shape {source.shape} differs from {sources[0].shape} of {sources[0].name}"
+            raise FrameError(source.name, msg)

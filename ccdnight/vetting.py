@@ -1,0 +1,119 @@
+"""Header against pixels: a bias with light in it, a flat without, a frame of all one value."""
+
+import math
+
+import numpy as np
+
+__all__ = ["contradictions"]
+
+#: A bias (or dark) may stray from the others by this many adu, or this many times its read noise.
+_STRAY_ADU, _STRAY_NOISE = 100.0, 20.0
+#: A flat has at least this much light above the bias, in adu.
+_LITTLE_LIGHT = 200.0
+#: More than this part of a flat saturated and it is of no use.
+_SATURATED = 0.1
+
+
+def contradictions(frames, samples):
+    """
+    Hold what the headers say against what the pixels show.
+
+    Parameters
+    ----------
+    frames : `~astropy.table.Table`
+        The frame table.
+    samples : `~astropy.table.Table`
+        What `FrameCollection.measure` returned for the same files, in the same order.
+
+    Returns
+    -------
+    dict of str to str
+        Path to a sentence that names the values; files without a contradiction are left out.
+    """
+    rows = [_Row(frame, sample) for frame, sample in zip(frames, samples, strict=True)]
+    found = {}
+    for row in rows:
+        sentence = row.problem or _broken(row) or _check_kind(row, rows)
+        if sentence:
+            found[row.path] = sentence
+    return found
+
+
+class _Row:
+    """What is needed of one frame."""
+
+    def __init__(self, frame, sample):
+        self.path, self.kind = str(frame["path"]), str(frame["kind"])
+        self.key = tuple(str(frame[name]) for name in ("detector", "binning", "read_mode", "shape"))
+        self.exposure = None if np.ma.is_masked(frame["exposure"]) else float(frame["exposure"])
+        self.problem = str(sample["problem"])
+        self.level, self.scatter, self.overscan, self.saturated, self.span = (
+            float(sample[name]) for name in ("level", "scatter", "overscan", "saturated", "span")
+        )
+
+    @property
+    def light(self):
+        """Level above the overscan where there is one; else the level itself."""
+        return self.level - self.overscan if math.isfinite(self.overscan) else self.level
+
+
+def _broken(row):
+    if math.isnan(row.level):
+        return "none of its pixels is finite"
+    if row.span == 0:
+        return f"all of its pixels are {row.level:g}; a read-out frame has noise"
+    if row.level == 0 and row.scatter == 0:
+        return "more than half of its pixels are 0; a read-out frame has a bias level and noise"
+    return ""
+
+
+def _check_kind(row, rows):
+    if row.kind in ("bias", "dark"):
+        return _check_unlit(row, rows)
+    if row.kind in ("flat", "twilight"):
+        return _check_lit(row, rows)
+    return ""
+
+
+def _check_unlit(row, rows):
+    alike = [
+        other
+        for other in rows
+        if other.kind == row.kind and other.key == row.key and _same_exposure(other, row) and not _broken(other)
+    ]
+    if len(alike) >= 3:
+        typical = float(np.median([other.light for other in alike]))
+        noise = float(np.median([other.scatter for other in alike]))
+        allowed = max(_STRAY_ADU, _STRAY_NOISE * noise)
+        if abs(row.light - typical) > allowed:
+            return (
+                f"its header says {row.kind}, but its level is {row.level:.0f} adu, {row.light - typical:+.0f} adu "
+                f"from the other {row.kind} frames; up to {allowed:.0f} adu are allowed"
+            )
+    if row.saturated > 0.5:
+        return f"its header says {row.kind}, but {row.saturated:.0%} of its pixels are saturated"
+    return ""
+
+
+def _same_exposure(one, other):
+    if one.exposure is None or other.exposure is None:
+        return False
+    return abs(one.exposure - other.exposure) <= max(0.1, 0.005 * other.exposure)
+
+
+def _check_lit(row, rows):
+    if row.saturated > _SATURATED:
+        return f"{row.saturated:.0%} of its pixels are saturated; a flat may have up to {_SATURATED:.0%}"
+    biases = [other.light for other in rows if other.kind == "bias" and other.key == row.key and not _broken(other)]
+    if biases:
+        light = row.light - float(np.median(biases))
+    elif math.isfinite(row.overscan):
+        light = row.light
+    else:
+        return ""
+    if light < _LITTLE_LIGHT:
+        return (
+            f"its header says {row.kind}, but it has {light:.0f} adu of light above the bias; "
+            f"a flat needs at least {_LITTLE_LIGHT:.0f} adu"
+        )
+    return ""
