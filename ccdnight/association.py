@@ -1,78 +1,14 @@
-"""
-Which calibration frame serves which: reads no pixels, explains every choice and every refusal.
-
-The order of choice for a dark is: equal exposure, then a longer one scaled down, then a shorter one scaled up,
-always of equal detector temperature. Biases are of the same night where there are any; a dark never takes the
-bias level of another night. Of several sets of flats the one nearest in time is taken that has enough frames.
-"""
-
-from dataclasses import dataclass, field
+"""The plan of a night: reads no pixels, explains every choice and every refusal."""
 
 import numpy as np
 
 from ccdnight.exceptions import InputError
-from ccdnight.levels import choose_bias_source
-from ccdnight.naming import master_names, science_names
+from ccdnight.matching import FrameRow, Matcher, differences, night_words
+from ccdnight.naming import science_names
 from ccdnight.observation import julian_date, night_of, parse_time
 from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
 
 __all__ = ["FrameRow", "Plan", "associate", "frame_rows"]
-
-
-@dataclass(frozen=True)
-class FrameRow:
-    """One usable frame, as the association sees it."""
-
-    path: str
-    kind: str
-    key: tuple
-    exposure: float | None
-    filter: str
-    time: float | None
-    night: str
-    temperature: float | None
-    overscan: float
-    level: float
-    problem: str = ""
-    detector: str = ""
-    binning: str = ""
-    read_mode: str = ""
-    shape: str = ""
-
-
-@dataclass
-class Group:
-    """Frames that are combined to one master."""
-
-    kind: str
-    rows: list
-    name: str = ""
-    filter: str = ""
-    bias: object = None
-    dark: object = None
-    notes: list = field(default_factory=list)
-
-    @property
-    def first(self):
-        """Its first frame."""
-        return self.rows[0]
-
-    @property
-    def exposure(self):
-        """Mean exposure in seconds."""
-        return float(np.mean([row.exposure or 0.0 for row in self.rows]))
-
-    @property
-    def time(self):
-        """Mean time, None if no frame has one."""
-        times = [row.time for row in self.rows if row.time is not None]
-        return float(np.mean(times)) if times else None
-
-    @property
-    def temperature(self):
-        """Mean detector temperature, None if no frame has one."""
-        values = [row.temperature for row in self.rows if row.temperature is not None]
-        return float(np.mean(values)) if values else None
 
 
 def associate(rows, aside, *, profile, policy, row_by_row=None):
@@ -105,182 +41,10 @@ class _Association:
 
     def __init__(self, rows, aside, profile, policy, row_by_row):
         self.rows, self.aside, self.profile, self.policy = rows, list(aside), profile, policy
-        self.notes, self.reasons, self.used = [], {}, {}
-        keys = dict.fromkeys(row.key for row in rows)
-        self.sources = {}
-        for key in keys:
-            mine = [row for row in rows if row.key == key]
-            self.sources[key] = choose_bias_source(mine, policy, row_by_row.get(key))
-            self.notes += [note for note in self.sources[key].notes if note not in self.notes]
-        self.groups = {kind: self._groups(kind) for kind in ("bias", "dark", "flat")}
-        self._name()
-
-    # -- groups of frames ------------------------------------------------------------------------------
-
-    def _groups(self, kind):
-        kinds = ("flat", "twilight") if kind == "flat" else (kind,)
-        mine = [row for row in self.rows if row.kind in kinds]
-        groups = []
-        for row in mine:
-            for group in groups:
-                if self._belongs(row, group):
-                    group.rows.append(row)
-                    break
-            else:
-                groups.append(Group(kind, [row], filter=row.filter if kind == "flat" else ""))
-        return self._merge_small(groups) if kind == "flat" else groups
-
-    def _belongs(self, row, group):
-        first = group.first
-        if row.key != first.key or row.night != first.night:
-            return False
-        if group.kind == "dark":
-            return self._equal_exposure(row.exposure, first.exposure) and self._equal_temperature(
-                row.temperature, first.temperature
-            )
-        return group.kind == "bias" or (row.kind == first.kind and row.filter == first.filter)
-
-    def _merge_small(self, groups):
-        """Flats of one filter and kind from several nights are one set where no night has enough alone."""
-        merged = {}
-        for group in groups:
-            merged.setdefault((group.first.key, group.filter, group.first.kind), []).append(group)
-        result = []
-        for same in merged.values():
-            if len(same) > 1 and not any(len(group.rows) >= self.policy.minimum_flat for group in same):
-                same = [Group("flat", [row for group in same for row in group.rows], filter=same[0].filter)]
-            result += same
-        return result
-
-    def _name(self):
-        for kind, groups in self.groups.items():
-            for group, name in zip(groups, master_names(kind, groups, self.profile), strict=True):
-                group.name = name
-
-    # -- rules ---------------------------------------------------------------------------------------------
-
-    def _equal_exposure(self, one, other):
-        if one is None or other is None:
-            return False
-        seconds, fraction = self.policy.exposure_tolerance
-        return abs(one - other) <= max(seconds, fraction * max(one, other)) * (1 + 1e-9)
-
-    def _equal_temperature(self, one, other):
-        return one is None or other is None or abs(one - other) <= self.policy.temperature_tolerance
-
-    def _enough(self, group):
-        return len(group.rows) >= getattr(self.policy, f"minimum_{group.kind}")
-
-    def _allowed(self, groups):
-        if self.policy.below_minimum == "use":
-            return groups
-        return [group for group in groups if self._enough(group)]
-
-    def _nearest(self, groups, time):
-        """Sets with enough frames first, then the nearest in time, then the largest."""
-
-        def order(group):
-            apart = abs(group.time - time) if group.time is not None and time is not None else 0.0
-            return (not self._enough(group), round(apart, 6), -len(group.rows))
-
-        return min(groups, key=order) if groups else None
-
-    def choose_bias(self, row, *, own_night=False):
-        """The set of biases for a frame, and why."""
-        source = self.sources[row.key]
-        if not source.frames:
-            return None, f"bias level from the overscan ({source.why})"
-        groups = self._allowed([group for group in self.groups["bias"] if group.first.key == row.key])
-        mine = [group for group in groups if group.first.night == row.night]
-        if own_night and not source.window and not self.policy.foreign_dark_bias:
-            groups = mine
-            if not groups:
-                return None, "no bias of its own night, and no overscan: its level is not known"
-        group = self._nearest([g for g in mine if self._enough(g)] or groups, row.time)
-        if group is None:
-            return None, self._missing("bias", row)
-        level = "shape from" if source.window else "level and shape from"
-        return group, f"bias: {level} {len(group.rows)} frames of {_night(group)}"
-
-    def choose_dark(self, row, exposure):
-        """The set of darks for a frame of some exposure, and why."""
-        if self.policy.dark == "none":
-            return None, "dark: none, the policy asks for none"
-        if exposure is None:
-            return None, "dark: none, the exposure of the frame is not known"
-        groups = self._allowed([g for g in self.groups["dark"] if g.first.key == row.key and self._usable_dark(g)])
-        if not groups:
-            return None, self._missing("dark", row)
-        warm = [g for g in groups if self._equal_temperature(g.temperature, row.temperature)]
-        if not warm:
-            there = ", ".join(f"{g.temperature:.1f}" for g in groups)
-            return None, (
-                f"dark: none, the detector was at {row.temperature:.1f} C and the darks at {there} C "
-                f"(tolerance {self.policy.temperature_tolerance:g})"
-            )
-        exact = [g for g in warm if self._equal_exposure(g.exposure, exposure)]
-        if exact:
-            group = self._nearest(exact, row.time)
-            return group, f"dark: {len(group.rows)} frames of the same exposure, {group.exposure:g} s"
-        if self.policy.dark == "exact":
-            return None, f"dark: none of {exposure:g} s, and the policy takes no others"
-        return self._scaled_dark(warm, exposure, row)
-
-    def _scaled_dark(self, groups, exposure, row):
-        longer = [g for g in groups if g.exposure > exposure]
-        if longer:
-            shortest = min(g.exposure for g in longer)
-            group = self._nearest([g for g in longer if self._equal_exposure(g.exposure, shortest)], row.time)
-            return group, f"dark: {group.exposure:g} s scaled down to {exposure:g} s"
-        longest = max(g.exposure for g in groups)
-        if longest <= 0:
-            return None, "dark: none, the darks have no exposure"
-        group = self._nearest([g for g in groups if self._equal_exposure(g.exposure, longest)], row.time)
-        factor = exposure / longest
-        if factor <= self.policy.dark_scale_up:
-            return group, f"dark: {longest:g} s scaled up to {exposure:g} s, a factor of {factor:.2f}"
-        return group, (
-            f"dark: {longest:g} s is too short for {exposure:g} s (factor {factor:.1f}, at most "
-            f"{self.policy.dark_scale_up:g}): its smooth part and its hot pixels only"
-        )
-
-    def _usable_dark(self, group):
-        if group.bias is None and not group.notes:
-            group.bias, why = self.choose_bias(group.first, own_night=True)
-            group.notes.append(why)
-            source = self.sources[group.first.key]
-            if group.bias is None and source.frames and not source.window:
-                group.notes.append("unusable")
-        return "unusable" not in group.notes
-
-    def choose_flat(self, row):
-        """The set of flats for a science frame, and why."""
-        if self.policy.flat == "none":
-            return None, "flat: none, the policy asks for none"
-        same = [g for g in self.groups["flat"] if g.first.key == row.key and g.filter == row.filter]
-        groups = self._allowed(same)
-        if not groups:
-            return None, self._missing("flat", row)
-        # The twilight sky lights the telescope as the night sky does; a dome does not quite.
-        twilight = [g for g in groups if g.first.kind == "twilight" and self._enough(g)]
-        group = self._nearest(twilight or groups, row.time)
-        kind = "twilight flats" if group.first.kind == "twilight" else "flats"
-        return group, f"flat: {len(group.rows)} {kind} in {row.filter or 'no filter'} of {_night(group)}"
-
-    def _missing(self, kind, row):
-        alike = [g for g in self.groups[kind] if kind != "flat" or g.filter == row.filter]
-        what = f"{kind}s in {row.filter or 'no filter'}" if kind == "flat" else f"{kind}s"
-        if not alike:
-            filters = sorted({g.filter or "no filter" for g in self.groups["flat"]})
-            there = f" (there are flats in {', '.join(filters)})" if kind == "flat" and filters else ""
-            return f"{kind}: none, there are no {what}{there}"
-        if any(g.first.key == row.key for g in alike):
-            found, least = max(len(g.rows) for g in alike), getattr(self.policy, f"minimum_{kind}")
-            return f"{kind}: none, {found} {what} are fewer than the {least} that the policy asks for"
-        names = ", ".join(self.policy.match)
-        return f"{kind}: none, the {what} differ in {names}: {alike[0].first.key} and {row.key}"
-
-    # -- the plan ---------------------------------------------------------------------------------------------
+        self.match = Matcher(rows, profile, policy, row_by_row)
+        self.notes, self.used = [], {}
+        for source in self.match.sources.values():
+            self.notes += source.notes
 
     def plan(self):
         """Science frames first, then the masters that they need."""
@@ -302,10 +66,15 @@ class _Association:
         )
 
     def _science(self, row, output):
-        bias, why_bias = self.choose_bias(row)
-        dark, why_dark = self.choose_dark(row, row.exposure)
-        flat, why_flat = self.choose_flat(row)
-        source = self.sources[row.key]
+        source = self.match.sources[row.key]
+        bias, why_bias = self.match.choose_bias(row)
+        if bias is None and not source.window:
+            # A flat divided into the pedestal would print its own pattern on the frame.
+            dark = flat = None
+            why_dark, why_flat = (f"{role}: none, since the bias level is not known" for role in ("dark", "flat"))
+        else:
+            dark, why_dark = self.match.choose_dark(row, row.exposure)
+            flat, why_flat = self.match.choose_flat(row)
         reasons = [why_bias, why_dark, why_flat]
         missing = {"bias": bias is None and source.frames, "dark": dark is None, "flat": flat is None}
         for role, is_missing in missing.items():
@@ -333,26 +102,28 @@ class _Association:
         if group is None or group.name in self.used:
             return
         if group.kind == "dark":
-            self._usable_dark(group)
+            self.match.usable_dark(group)
         elif group.kind == "flat":
-            group.bias, why_bias = self.choose_bias(group.first)
+            group.bias, why_bias = self.match.choose_bias(group.first)
             group.notes.append(why_bias)
             if self.policy.dark_for_flats:
-                group.dark, why_dark = self.choose_dark(group.first, group.exposure)
+                group.dark, why_dark = self.match.choose_dark(group.first, group.exposure)
                 group.notes.append(why_dark)
         least = getattr(self.policy, f"minimum_{group.kind}")
         if len(group.rows) < least:
-            self.notes.append(
-                f"{group.name}: {len(group.rows)} frames are fewer than the {least} asked for; cosmic rays may stay in it"
-            )
+            few = f"{group.name}: {len(group.rows)} frames are fewer than the {least} asked for"
+            self.notes.append(f"{few}; cosmic rays may stay in it")
         self.used[group.name] = group
         for other in (group.bias, group.dark):
             self._need(other)
 
     def _need_everything(self):
-        for groups in self.groups.values():
-            for group in self._allowed(groups):
-                if group.kind != "dark" or self._usable_dark(group):
+        for groups in self.match.groups.values():
+            for group in self.match.allowed(groups):
+                source = self.match.sources[group.first.key]
+                leveled = source.window or self.match.choose_bias(group.first)[0] is not None
+                wanted = source.frames if group.kind == "bias" else leveled
+                if wanted and (group.kind != "dark" or self.match.usable_dark(group)):
                     self._need(group)
 
     def _masters(self):
@@ -366,7 +137,7 @@ class _Association:
                 bias=group.bias.name if group.bias else "",
                 dark=group.dark.name if group.dark else "",
                 filter=group.filter,
-                overscan_window=self.sources[group.first.key].window,
+                overscan_window=self.match.sources[group.first.key].window,
                 reason="; ".join([_describe(group), *group.notes]),
             )
             for group in groups
@@ -374,34 +145,41 @@ class _Association:
 
     def _tell_unused(self, masters):
         taken = {path for master in masters for path in master.inputs}
-        for kind, groups in self.groups.items():
+        for kind, groups in self.match.groups.items():
             for group in groups:
-                reason = self._why_unused(kind, group)
+                fate, reason = self._why_unused(kind, group)
                 self.aside += [
-                    UnusedFrame(row.path, row.kind, "unused", reason) for row in group.rows if row.path not in taken
+                    UnusedFrame(row.path, row.kind, fate, reason) for row in group.rows if row.path not in taken
                 ]
 
     def _why_unused(self, kind, group):
-        least = getattr(self.policy, f"minimum_{kind}")
-        if "unusable" in group.notes:
-            return f"a dark without its bias: {group.notes[0]}"
-        if not self._enough(group) and self.policy.below_minimum == "refuse":
+        """Fate and reason of a set that serves nothing: not usable, or not needed."""
+        source = self.match.sources[group.first.key]
+        if kind == "dark" and not self.match.usable_dark(group):
+            return "rejected", f"a dark without its bias: {group.notes[0]}"
+        if kind == "flat" and source.frames and not source.window and self.match.choose_bias(group.first)[0] is None:
+            return "rejected", f"its bias level is not known: {self.match.choose_bias(group.first)[1]}"
+        return "unused", self._why_unneeded(kind, group)
+
+    def _why_unneeded(self, kind, group):
+        least, source = getattr(self.policy, f"minimum_{kind}"), self.match.sources[group.first.key]
+        if not self.match.enough(group) and self.policy.below_minimum == "refuse":
             return f"{len(group.rows)} frames are fewer than the {least} that the policy asks for"
-        if kind == "bias" and not self.sources[group.first.key].frames:
-            return f"the policy takes the bias from the overscan alone ({self.sources[group.first.key].why})"
+        if kind == "bias" and not source.frames:
+            return f"the bias is taken from the overscan alone: {source.why}"
+        if getattr(self.policy, kind) == "none":
+            return f"the policy asks for no {kind}s"
+        science = [row for row in self.rows if row.kind == "science"]
+        if science and not any(row.key == group.first.key for row in science):
+            return f"no science frame matches it: {differences(self.policy.match, group.first.key, science[0].key)}"
         if kind == "flat":
-            science = [row for row in self.rows if row.kind == "science"]
             if not any(row.filter == group.filter for row in science):
                 few = f"; it is the only one, {least} are asked for" if len(group.rows) == 1 < least else ""
                 return f"no science frame is in {group.filter or 'no filter'}{few}"
             return f"other flats in {group.filter or 'no filter'} are nearer in time or more"
         if kind == "dark":
             return f"no frame needs a dark of {group.exposure:g} s"
-        return f"bias of {_night(group)}: no frame needs it, others are nearer in time or more"
-
-
-def _night(group):
-    return f"the night of {group.first.night}" if group.first.night else "unknown date"
+        return f"bias of {night_words(group)}: no frame needs it, others are nearer in time or more"
 
 
 def _describe(group):
@@ -410,7 +188,7 @@ def _describe(group):
         return f"{count} of {group.exposure:g} s"
     if group.kind == "flat":
         return f"{count} in {group.filter or 'no filter'}, {group.exposure:g} s"
-    return f"{count} of {_night(group)}"
+    return f"{count} of {night_words(group)}"
 
 
 def frame_rows(frames, samples, found, *, policy, longitudes):
@@ -474,7 +252,8 @@ def _fate(frame, contradiction):
     if not str(frame["shape"]):
         return "failed", problem
     if "is not raw" in problem:
-        return "rejected", problem
+        # A product of ours among the raw frames is nobody's mistake; another program's is not what it seems.
+        return "unused" if "ccdnight:" in problem else "rejected", problem
     if kind == "unknown":
         if str(frame["evidence"]).startswith("ignored"):
             return "unused", f"not a frame that is reduced ({frame['evidence']})"

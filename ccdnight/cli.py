@@ -125,7 +125,9 @@ _choices = {
 def _policy_options(function):
     for name in ("flat", "dark", "bias"):
         function = click.option(f"--{name}", type=click.Choice(_choices[name]), help=f"Policy for the {name}.")(function)
-    return click.option("--policy", metavar="NAME", help="A named policy, such as 'lecture'.")(function)
+    from ccdnight.profiles.model import NAMED_POLICIES
+
+    return click.option("--policy", type=click.Choice(list(NAMED_POLICIES)), help="A named policy.")(function)
 
 
 @main.command()
@@ -184,6 +186,9 @@ def reduce(raw, out, profile, plan_file, policy, bias, dark, flat, cosmic_rays, 
     if plan_file and (policy or bias or dark or flat):
         msg = "--plan holds its own policy; it cannot be given together with --policy, --bias, --dark or --flat"
         raise click.UsageError(msg)
+    if out.resolve() == raw.resolve():
+        msg = f"{out} is the raw folder; products need a folder of their own"
+        raise click.UsageError(msg)
     night = Night(raw, profile=profile)
     asked = plan_file or night.plan(bias=bias, dark=dark, flat=flat, policy=policy)
     result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=_bar())
@@ -217,6 +222,7 @@ def _summary(result):
             | result.run["statistics"].get(result.science.path(name).relative_to(result.output).as_posix(), {})
             for name in result.science
         ],
+        "problems": result.run["problems"],
         "failures": [{name: str(row[name]) for name in result.night.colnames} for row in result.failures],
         "notes": result.run["notes"],
         "errors": result.run["errors"],
@@ -233,6 +239,8 @@ def _tell(result):
     click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
     for row in result.failures:
         click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
+    for path, problem in result.run["problems"].items():
+        click.echo(f"problem: {path}: {problem}", err=True)
     _notes(result.run["notes"])
     for name, trace in list(result.run["errors"].items())[:1]:
         click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)

@@ -1,7 +1,7 @@
 """
 The first task of a night: gain and read noise of every amplifier, held against header and profile.
 
-Where the profile has a value it is used; without one the measurement; the header last.
+Where the profile has a value it is used; without one the measurement, if it is better than 3 %; the header last.
 """
 
 from dataclasses import replace
@@ -21,9 +21,11 @@ DETECTOR_COLUMNS = (
     "remark",
 )
 _NAN = float("nan")
+#: A gain that is measured to no better than this part does not take precedence over the header's.
+_POOR = 0.03
 
 
-def measure_detectors(folder, profile, frames, levels, outcomes):
+def measure_detectors(folder, profile, frames, levels, _outcomes=None):
     """
     Measure every detector of a night and settle which values are used.
 
@@ -37,8 +39,8 @@ def measure_detectors(folder, profile, frames, levels, outcomes):
         ``(path, 'bias' or 'flat', (detector, binning, read mode, shape), filter)``.
     levels : dict of str to float
         Typical value of each frame in adu.
-    outcomes : dict
-        Not used.
+    _outcomes : dict, optional
+        What every task is given; the first needs nothing.
 
     Returns
     -------
@@ -55,7 +57,8 @@ def measure_detectors(folder, profile, frames, levels, outcomes):
             # The first set of frames of a detector decides: a profile has one value for each amplifier.
             filled.setdefault((amplifier.detector, amplifier.name), settled)
             if row["remark"]:
-                notes.append(f"detector {key[0] or 'of the camera'} {amplifier.name}: {row['remark']}".replace("  ", " "))
+                which = " ".join(part for part in ("detector", key[0], amplifier.name) if part)
+                notes.append(f"{which}: {row['remark']}")
     amplifiers = tuple(
         replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers
     )
@@ -99,7 +102,9 @@ def _settle(folder, profile, key, amplifier, measured, remark, frames):
     if measured is not None and hasattr(measured, "gain"):
         gain, error = measured.gain.value, measured.gain_error.value
         noise, noise_error = measured.read_noise.value, measured.read_noise_error.value
-    used_gain = amplifier.gain or gain or header_gain
+    # A measurement from few pixels is no better than a header that was typed in by hand.
+    poor = gain is not None and error > _POOR * gain
+    used_gain = amplifier.gain or (header_gain if poor and header_gain else gain) or header_gain
     if gain is None and measured is not None and used_gain:
         noise = measured.read_noise_adu * used_gain
         noise_error = measured.read_noise_error.value * used_gain

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import ccdproc
-
 from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
@@ -247,10 +245,12 @@ class Night:
 
 
 def _collect(source, profile):
+    from ccdproc import ImageFileCollection
+
     if isinstance(source, FrameCollection):
         source._asked_profile = profile if profile is not None else source._asked_profile
         return source
-    if isinstance(source, ccdproc.ImageFileCollection):
+    if isinstance(source, ImageFileCollection):
         names = [str(name) for name in source.files]
         return FrameCollection(source.location or None, filenames=names, profile=profile)
     if isinstance(source, str | Path):

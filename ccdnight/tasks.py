@@ -1,35 +1,29 @@
 """
-The tasks of a night: detector, masters, science frames; and the record of the run.
+The tasks of a night: detector, masters, science frames.
 
 Tasks take plain values and file names, and hand masters on through the output folder.
 """
 
-import contextlib
 import functools
-import json
-import platform
-from dataclasses import asdict, replace
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from ccdnight import storage
-from ccdnight._version import version
 from ccdnight.annotation import annotate
 from ccdnight.calibration import calibrate
 from ccdnight.cosmicrays import flag_cosmic_rays
-from ccdnight.exceptions import FrameError, InputError, OutputError
+from ccdnight.exceptions import FrameError, InputError
 from ccdnight.execution import TaskGraph
 from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
-from ccdnight.measuring import DETECTOR_COLUMNS, measure_detectors
+from ccdnight.measuring import measure_detectors
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import digest_file
-from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
+from ccdnight.record import Run
 
-__all__ = ["Run", "build_graph"]
+__all__ = ["build_graph"]
 
 
 def build_graph(night, plan, output, *, cosmic_rays=True):
@@ -69,13 +63,16 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
 def _measurable(night, plan):
     """Biases and flats of the plan with what must be equal within a pair."""
     kinds = {path: master.kind for master in plan.masters for path in master.inputs}
-    kinds |= {item.path: item.kind for item in plan.unused if item.fate == "unused"}
+    wanted = set(plan.inputs) - {item.path for item in plan.unused}
+    spare = {item.path: item.kind for item in plan.unused if item.fate == "unused"}
+    names = ("detector", "binning", "read_mode", "shape")
+    found = {str(row["path"]): (tuple(str(row[name]) for name in names), str(row["filter"])) for row in night.frames}
+    keys = {found[path][0] for path in wanted if path in found}
     rows = []
-    for row in night.frames:
-        kind = kinds.get(str(row["path"]))
-        if kind in ("bias", "flat", "twilight"):
-            key = [str(row[name]) for name in ("detector", "binning", "read_mode", "shape")]
-            rows.append((str(row["path"]), "bias" if kind == "bias" else "flat", tuple(key), str(row["filter"])))
+    for path, (key, name) in found.items():
+        kind = kinds.get(path) or spare.get(path)
+        if kind in ("bias", "flat", "twilight") and key in keys:
+            rows.append((path, "bias" if kind == "bias" else "flat", key, name))
     return rows
 
 
@@ -102,8 +99,8 @@ def make_master(folder, output, master, policy, outcomes):
         output, used, rejected (path to reason), lacking (masters that could not be applied), statistics.
     """
     profile = outcomes["detector"].value["profile"] if outcomes["detector"].ok else None
-    bias, dark = (_applied(output, name, outcomes) for name in (master.bias, master.dark))
-    lacking = [name for name, ccd in ((master.bias, bias), (master.dark, dark)) if name and ccd is None]
+    masters = {role: _applied(output, getattr(master, role), outcomes) for role in ("bias", "dark")}
+    lacking = [getattr(master, role) for role, ccd in masters.items() if getattr(master, role) and ccd is None]
     common = {
         "profile": profile,
         "overscan": master.overscan_window > 0,
@@ -114,7 +111,7 @@ def make_master(folder, output, master, policy, outcomes):
     used, rejected = list(master.inputs), {}
     while True:
         try:
-            ccd = _MAKERS[master.kind]([Path(folder, path) for path in used], bias, dark, policy, common)
+            ccd = _combine(master.kind, [Path(folder, path) for path in used], masters, policy, common)
             break
         except FrameError as error:
             culprit = next((path for path in used if str(Path(folder, path)) == error.path), None)
@@ -141,19 +138,15 @@ def make_master(folder, output, master, policy, outcomes):
     }
 
 
-def _make_bias(paths, bias, dark, policy, common):
-    return make_bias(paths, method=policy.method, sigma=policy.sigma, **common)
-
-
-def _make_dark(paths, bias, dark, policy, common):
-    return make_dark(paths, bias=bias, method=policy.method, sigma=policy.dark_sigma, **common)
-
-
-def _make_flat(paths, bias, dark, policy, common):
+def _combine(kind, paths, masters, policy, common):
+    """Make a master of some kind the way the policy says."""
+    if kind == "bias":
+        return make_bias(paths, method=policy.method, sigma=policy.sigma, **common)
+    if kind == "dark":
+        return make_dark(paths, bias=masters["bias"], method=policy.method, sigma=policy.dark_sigma, **common)
     return make_flat(
         paths,
-        bias=bias,
-        dark=dark,
+        **masters,
         method=policy.flat_method,
         sigma=policy.flat_sigma,
         normalize=policy.normalize,
@@ -162,9 +155,6 @@ def _make_flat(paths, bias, dark, policy, common):
         scale_up=policy.dark_scale_up,
         **common,
     )
-
-
-_MAKERS = {"bias": _make_bias, "dark": _make_dark, "flat": _make_flat}
 
 
 def _applied(output, name, outcomes):
@@ -176,8 +166,8 @@ def _applied(output, name, outcomes):
 
 
 @functools.lru_cache(maxsize=6)
-def _read_master(path, digest):
-    """Masters serve many frames of a night; a few are kept. The digest tells a new file from an old one."""
+def _read_master(path, digest):  # noqa: ARG001 - the digest tells a new file from an old one of the same name
+    """Masters serve many frames of a night; a few are kept."""
     return read_ccd(path)
 
 
@@ -235,165 +225,3 @@ def make_science(folder, output, item, policy, cosmic_rays, outcomes):
         "digest": digest_file(path),
         "statistics": measured | {"flags": describe_flags(ccd.flags)},
     }
-
-
-class Run:
-    """
-    The record of one run.
-
-    Parameters
-    ----------
-    night : Night
-        Its frames.
-    plan : Plan
-        What is done.
-    output : `~pathlib.Path`
-        The output folder.
-    cosmic_rays : bool
-        Whether cosmic rays are flagged.
-    """
-
-    def __init__(self, night, plan, output, cosmic_rays):
-        self._night, self._plan, self._output, self._cosmic_rays = night, plan, output, cosmic_rays
-
-    @contextlib.contextmanager
-    def progress(self, wanted, total):
-        """
-        A progress bar, or the caller's own function.
-
-        Parameters
-        ----------
-        wanted : bool or callable
-            What was asked for.
-        total : int
-            Number of tasks.
-
-        Yields
-        ------
-        callable
-            To be called with each outcome.
-        """
-        if callable(wanted):
-            yield lambda outcome: wanted(outcome, total)
-        elif not wanted:
-            yield lambda outcome: None
-        else:
-            from tqdm.auto import tqdm
-
-            with tqdm(total=total, unit="task", desc="reducing", leave=False) as bar:
-
-                def show(outcome):
-                    bar.set_postfix_str(outcome.name[-40:], refresh=False)
-                    bar.update()
-
-                yield show
-
-    def finish(self, outcomes):
-        """
-        Write what a run leaves behind and put its result together.
-
-        Parameters
-        ----------
-        outcomes : dict of str to Outcome
-            Of every task.
-
-        Returns
-        -------
-        Reduction
-        """
-        _read_master.cache_clear()
-        table = self._night_table(outcomes)
-        detector = outcomes["detector"].value if outcomes["detector"].ok else {"rows": []}
-        run = self._record(outcomes, table)
-        storage.write_text(self._output / "plan.toml", self._plan.to_toml())
-        storage.write_text(self._output / "detector.ecsv", _ecsv(_detector_table(detector["rows"])))
-        storage.write_text(self._output / "night.ecsv", _ecsv(table))
-        storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
-        return Reduction.assemble(self._output, table, self._plan, run)
-
-    def _night_table(self, outcomes):
-        rows = {item.path: (item.path, item.kind, "", item.fate, item.reason, "") for item in self._plan.unused}
-        kinds = {str(row["path"]): str(row["kind"]) for row in self._night.frames}
-        for master in self._plan.masters:
-            rows |= {row[0]: row for row in _master_rows(master, outcomes[f"master:{master.name}"], kinds)}
-        for item in self._plan.science:
-            rows[item.input] = _science_row(item, outcomes[f"science:{item.input}"])
-        for path, kind in kinds.items():
-            rows.setdefault(path, (path, kind, "", "unused", "not in the plan", ""))
-        ordered = [rows[path] for path in sorted(rows)]
-        return Table(rows=ordered or None, names=NIGHT_COLUMNS, dtype=[str] * len(NIGHT_COLUMNS))
-
-    def _record(self, outcomes, table):
-        made = [item.name for item in self._plan.masters if outcomes[f"master:{item.name}"].ok]
-        products = {
-            outcome.value["output"]: outcome.value["digest"]
-            for outcome in outcomes.values()
-            if outcome.ok and "output" in outcome.value
-        }
-        statistics = {
-            outcome.value["output"]: outcome.value["statistics"]
-            for outcome in outcomes.values()
-            if outcome.ok and "output" in outcome.value
-        }
-        return {
-            "format": RUN_FORMAT,
-            "versions": _versions(),
-            "raw": str(self._night.folder),
-            "profile": self._plan.profile,
-            "policy": asdict(self._plan.policy),
-            "cosmic_rays": self._cosmic_rays,
-            "masters": made,
-            "digests": products,
-            "statistics": statistics,
-            "notes": list(self._plan.notes)
-            + [f"{name}: {outcome.error}" for name, outcome in outcomes.items() if not outcome.ok]
-            + (outcomes["detector"].value["notes"] if outcomes["detector"].ok else []),
-            "errors": {name: outcome.trace for name, outcome in outcomes.items() if outcome.trace},
-            "problems": [item.input for item in self._plan.science if item.problem],
-            "timings": {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()},
-        }
-
-
-def _master_rows(master, outcome, kinds):
-    for path in master.inputs:
-        kind = kinds.get(path, master.kind)
-        if outcome.ok:
-            bad = outcome.value["rejected"].get(path)
-            without = "".join(f"; made without {name}" for name in outcome.value["lacking"])
-            if bad:
-                yield (path, kind, master.name, "rejected", bad, "")
-            else:
-                yield (path, kind, master.name, "used", master.reason + without, outcome.value["output"])
-        else:
-            yield (path, kind, master.name, "failed", _one_line(outcome.error), "")
-
-
-def _science_row(item, outcome):
-    if not outcome.ok:
-        return (item.input, "science", "science", "failed", _one_line(outcome.error), "")
-    parts = [item.reason, *(f"reduced without {name}, which could not be made" for name in outcome.value["lacking"])]
-    if item.problem:
-        parts.append(item.problem)
-    return (item.input, "science", "science", "used", "; ".join(parts), outcome.value["output"])
-
-
-def _one_line(error):
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError | OutputError) else f"{type(error).__name__}: {text}"
-
-
-def _detector_table(rows):
-    return Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
-
-
-def _ecsv(table):
-    import io
-
-    stream = io.StringIO()
-    table.write(stream, format="ascii.ecsv")
-    return stream.getvalue()
-
-
-def _versions():
-    names = ("astropy", "ccdproc", "numpy", "scipy", "astroscrappy")
-    return {"ccdnight": version, "python": platform.python_version()} | {name: metadata.version(name) for name in names}

@@ -16,7 +16,7 @@ def find_fits(folder):
     FITS files below a folder, by their names.
 
     Hidden files and folders are passed over, and so are folders that hold a run of ccdnight (``run.json``
-    beside ``night.ecsv``): products are never inputs. Links to folders are not followed.
+    beside ``night.ecsv``, or the lock of a run that was killed): products are never inputs. Links to folders are not followed.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def find_fits(folder):
     folder = Path(folder)
     found = []
     for parent, folders, names in os.walk(folder):
-        if "night.ecsv" in names and ("run.json" in names or "plan.toml" in names):
+        finished = "night.ecsv" in names and ("run.json" in names or "plan.toml" in names)
+        if finished or ".ccdnight.lock" in names:
             folders[:] = []
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -1,0 +1,177 @@
+"""The record of a run: what became of every input, what was made, with which versions and how long it took."""
+
+import contextlib
+import io
+import json
+import platform
+from dataclasses import asdict
+from importlib import metadata
+
+from astropy.table import Table
+
+from ccdnight import storage
+from ccdnight._version import version
+from ccdnight.exceptions import InputError, OutputError
+from ccdnight.measuring import DETECTOR_COLUMNS
+from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
+
+__all__ = ["Run"]
+
+
+class Run:
+    """
+    The record of one run.
+
+    Parameters
+    ----------
+    night : Night
+        Its frames.
+    plan : Plan
+        What is done.
+    output : `~pathlib.Path`
+        The output folder.
+    cosmic_rays : bool
+        Whether cosmic rays are flagged.
+    """
+
+    def __init__(self, night, plan, output, cosmic_rays):
+        self._night, self._plan, self._output, self._cosmic_rays = night, plan, output, cosmic_rays
+
+    @contextlib.contextmanager
+    def progress(self, wanted, total):
+        """
+        A progress bar, or the caller's own function.
+
+        Parameters
+        ----------
+        wanted : bool or callable
+            What was asked for.
+        total : int
+            Number of tasks.
+
+        Yields
+        ------
+        callable
+            To be called with each outcome.
+        """
+        if callable(wanted):
+            yield lambda outcome: wanted(outcome, total)
+        elif not wanted:
+            yield lambda outcome: None
+        else:
+            from tqdm.auto import tqdm
+
+            with tqdm(total=total, unit="task", desc="reducing", leave=False) as bar:
+
+                def show(outcome):
+                    bar.set_postfix_str(outcome.name[-40:], refresh=False)
+                    bar.update()
+
+                yield show
+
+    def finish(self, outcomes):
+        """
+        Write what a run leaves behind and put its result together.
+
+        Parameters
+        ----------
+        outcomes : dict of str to Outcome
+            Of every task.
+
+        Returns
+        -------
+        Reduction
+        """
+        table = self._night_table(outcomes)
+        detector = outcomes["detector"].value if outcomes["detector"].ok else {"rows": []}
+        run = self._record(outcomes)
+        storage.write_text(self._output / "plan.toml", self._plan.to_toml())
+        storage.write_text(self._output / "detector.ecsv", _ecsv(_detector_table(detector["rows"])))
+        storage.write_text(self._output / "night.ecsv", _ecsv(table))
+        storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
+        return Reduction.assemble(self._output, table, self._plan, run)
+
+    def _night_table(self, outcomes):
+        rows = {item.path: (item.path, item.kind, "", item.fate, item.reason, "") for item in self._plan.unused}
+        kinds = {str(row["path"]): str(row["kind"]) for row in self._night.frames}
+        for master in self._plan.masters:
+            rows |= {row[0]: row for row in _master_rows(master, outcomes[f"master:{master.name}"], kinds)}
+        for item in self._plan.science:
+            rows[item.input] = _science_row(item, outcomes[f"science:{item.input}"])
+        for path, kind in kinds.items():
+            rows.setdefault(path, (path, kind, "", "unused", "not in the plan", ""))
+        ordered = [rows[path] for path in sorted(rows)]
+        return Table(rows=ordered or None, names=NIGHT_COLUMNS, dtype=[str] * len(NIGHT_COLUMNS))
+
+    def _record(self, outcomes):
+        made = [item.name for item in self._plan.masters if outcomes[f"master:{item.name}"].ok]
+        products = {
+            outcome.value["output"]: outcome.value["digest"]
+            for outcome in outcomes.values()
+            if outcome.ok and "output" in outcome.value
+        }
+        statistics = {
+            outcome.value["output"]: outcome.value["statistics"]
+            for outcome in outcomes.values()
+            if outcome.ok and "output" in outcome.value
+        }
+        return {
+            "format": RUN_FORMAT,
+            "versions": _versions(),
+            "raw": str(self._night.folder),
+            "profile": self._plan.profile,
+            "policy": asdict(self._plan.policy),
+            "cosmic_rays": self._cosmic_rays,
+            "masters": made,
+            "digests": products,
+            "statistics": statistics,
+            "notes": list(self._plan.notes)
+            + [f"{name}: {outcome.error}" for name, outcome in outcomes.items() if not outcome.ok]
+            + (outcomes["detector"].value["notes"] if outcomes["detector"].ok else []),
+            "errors": {name: outcome.trace for name, outcome in outcomes.items() if outcome.trace},
+            "problems": {item.input: item.problem for item in self._plan.science if item.problem},
+            "timings": {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()},
+        }
+
+
+def _master_rows(master, outcome, kinds):
+    for path in master.inputs:
+        kind = kinds.get(path, master.kind)
+        if outcome.ok:
+            bad = outcome.value["rejected"].get(path)
+            without = "".join(f"; made without {name}" for name in outcome.value["lacking"])
+            if bad:
+                yield (path, kind, master.name, "rejected", bad, "")
+            else:
+                yield (path, kind, master.name, "used", master.reason + without, outcome.value["output"])
+        else:
+            yield (path, kind, master.name, "failed", _one_line(outcome.error), "")
+
+
+def _science_row(item, outcome):
+    if not outcome.ok:
+        return (item.input, "science", "science", "failed", _one_line(outcome.error), "")
+    parts = [item.reason, *(f"reduced without {name}, which could not be made" for name in outcome.value["lacking"])]
+    if item.problem:
+        parts.append(item.problem)
+    return (item.input, "science", "science", "used", "; ".join(parts), outcome.value["output"])
+
+
+def _one_line(error):
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError | OutputError) else f"{type(error).__name__}: {text}"
+
+
+def _detector_table(rows):
+    return Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
+
+
+def _ecsv(table):
+    stream = io.StringIO()
+    table.write(stream, format="ascii.ecsv")
+    return stream.getvalue()
+
+
+def _versions():
+    names = ("astropy", "ccdproc", "numpy", "scipy", "astroscrappy")
+    return {"ccdnight": version, "python": platform.python_version()} | {name: metadata.version(name) for name in names}
