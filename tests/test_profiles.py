@@ -166,9 +166,9 @@ def test_shipped_file_says_where_its_facts_are_from(name):
         (
             "lfc",
             "3",
-            {"gain": None, "read_noise": None, "saturation": None, "overscan": "[2056:2080,1:4128]"},
+            {"gain": None, "read_noise": None, "saturation": None, "overscan": "[2049:2080,1:4128]"},
         ),
-        ("lfc", "5", {"data": "[1:2048,1:4128]", "overscan": "[2056:2080,1:4128]", "overscan_skip": 0}),
+        ("lfc", "5", {"data": "[1:2048,1:4128]", "overscan": "[2049:2080,1:4128]", "overscan_skip": 7}),
         ("aspen", "", {"gain": 1.5, "read_noise": 10.0, "saturation": 55000.0, "overscan": "none"}),
         ("aspen", "", {"shape": (4096, 4109), "data": "[1:4096,1:4096]"}),
         ("arcsat", "", {"gain": 1.34, "read_noise": 16.3, "saturation": 65535.0, "overscan": "none"}),
