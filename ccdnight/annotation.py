@@ -26,7 +26,8 @@ def annotate(ccd, profile):
     Returns
     -------
     dict
-        What was written: jd_mid, airmass, sky, sky_sigma; None where a value cannot be known.
+        What was written: jd_mid [d], airmass, sky and sky_sigma as ``{"value", "error", "unit"}``; None where a
+        value cannot be known.
     """
     facts = read_facts(ccd.meta, profile)
     middle = None
@@ -38,16 +39,21 @@ def annotate(ccd, profile):
     airmass, how = _airmass(ccd.meta, profile, middle)
     if airmass is not None:
         ccd.meta["AIRMASS"] = (airmass, how)
-    level, scatter = sky_of(ccd)
+    level, scatter, error = sky_of(ccd)
     if np.isfinite(level):
         ccd.meta["SKYLEVEL"] = (round(level, 4), f"[{ccd.unit}] typical value of the background")
         ccd.meta["SKYSIGMA"] = (round(scatter, 4), f"[{ccd.unit}] its scatter from pixel to pixel")
     return {
         "jd_mid": julian_date(middle) if middle else None,
         "airmass": airmass,
-        "sky": level if np.isfinite(level) else None,
-        "sky_sigma": scatter if np.isfinite(scatter) else None,
+        "sky": _measured(level, error, ccd.unit),
+        "sky_sigma": _measured(scatter, error / np.sqrt(2), ccd.unit),
     }
+
+
+def _measured(value, error, unit):
+    """A measured number as it stands in JSON."""
+    return {"value": value, "error": error, "unit": str(unit)} if np.isfinite(value) else None
 
 
 def _airmass(meta, profile, middle):
@@ -69,7 +75,7 @@ def _airmass(meta, profile, middle):
 
 def sky_of(ccd):
     """
-    Level and scatter of the background.
+    Level of the background, its scatter, and the error of the level.
 
     Parameters
     ----------
@@ -78,10 +84,11 @@ def sky_of(ccd):
 
     Returns
     -------
-    level, scatter : float
-        Clipped at 3 sigma with the loss put right; NaN where no pixel is good.
+    level, scatter, error : float
+        Clipped at 3 sigma with the loss put right; NaN where no pixel is good. The error is that of the pixels
+        which were looked at, up to a quarter of a million.
     """
     data, flags = sample_pixels(ccd.data), sample_pixels(flags_of(ccd))
     values = data[(flags == 0) & np.isfinite(data)]
-    level, scatter, _ = clipped_moments(values, sigma=3.0)
-    return level, scatter
+    level, scatter, count = clipped_moments(values, sigma=3.0)
+    return level, scatter, scatter / np.sqrt(max(count, 1))

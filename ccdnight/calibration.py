@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
-from ccdnight.products import derive, flags_of, make_ccd, read_ccd, sigma_of
+from ccdnight.products import derive, flags_of, header_of, make_ccd, read_ccd, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import first_number, read_facts
 from ccdnight.provenance import (
@@ -21,7 +21,7 @@ from ccdnight.provenance import (
 from ccdnight.readout import as_frame, find_profile, frame_geometry, subtract_overscan, trim
 from ccdnight.sources import wants_overscan
 
-__all__ = ["calibrate", "dark_for", "detector_maps"]
+__all__ = ["calibrate", "dark_for", "detector_maps", "significant_flags"]
 
 #: Block in which a dark is smoothed where it has to be scaled up far.
 _SMOOTH = 64
@@ -107,12 +107,13 @@ def calibrate(
         maps = [_trimmed_map(value, ccd, profile) for value in maps]
     gain_map, noise_map = maps
     for role, master in (("bias", bias), ("dark", dark), ("flat", flat), ("bad_pixels", bad_pixels)):
-        _check_master(master, role, ccd, name, bias)
+        _check_master(master, role, ccd, name)
+    require_level_off(dark, bias is not None or bool(is_applied(ccd.meta, "overscan")), name)
     data = np.array(ccd.data, dtype=np.float64)
     flags = flags_of(ccd)
     if bias is not None:
         data -= bias.data
-        flags |= _significant(bias)
+        flags |= significant_flags(bias)
     variance = np.maximum(data, 0) / gain_map + (noise_map / gain_map) ** 2
     variance += float(ccd.meta.get("OVSCERR", 0.0)) ** 2
     seconds = None
@@ -120,26 +121,28 @@ def calibrate(
         seconds = _seconds(ccd, profile, exposure, name)
         current = dark_for(dark, seconds, scale_up=scale_up)
         data -= current.data
-        flags |= _significant(dark)
+        flags |= significant_flags(dark)
         variance += _dark_variance(bias, dark, current, seconds)
     elif bias is not None:
         variance += _variance(bias)
     if flat is not None:
-        data, variance = _divide(data, variance, flat)
+        data, variance, unusable = _divide(data, variance, flat)
         flags |= flags_of(flat)
+        flags[unusable] |= FLAGS["NO_DATA"].value
     if bad_pixels is not None:
         flags |= flags_of(bad_pixels)
     flags[~np.isfinite(data) | ~np.isfinite(variance)] |= FLAGS["NO_DATA"].value
     result = make_ccd(
         data * gain_map,
         unit="electron",
-        meta=ccd.meta,
+        meta=header_of(ccd),
         sigma=np.sqrt(variance) * gain_map,
         flags=flags,
     )
     set_records(result, getattr(ccd, "_ccdnight_records", ()))
     used = {"bias": bias, "dark": dark, "flat": flat, "bad_pixels": bad_pixels}
-    _tell(result, used, gain_map, noise_map, seconds, profile)
+    level = _saturation(ccd, profile, saturation, gain_map)
+    _tell(result, used, gain_map, noise_map, seconds, level)
     return result
 
 
@@ -205,7 +208,8 @@ def _noise_of(ccd, profile, gain, read_noise, name):
         known = known or first_number(ccd.meta, getattr(looked_up.dialect, attribute))[0]
         if not known or known <= 0:
             keys = ", ".join(getattr(looked_up.dialect, attribute)) or "no card"
-            msg = f"{name}: its {attribute.replace('_', ' ')} is not known; give {attribute}=..., or a profile that has it (header: {keys})"
+            what = attribute.replace("_", " ")
+            msg = f"{name}: its {what} is not known; give {attribute}, or a profile that has it (header: {keys})"
             raise InputError(msg)
         values.append(known)
     return values
@@ -244,7 +248,7 @@ def detector_maps(ccd, profile, values):
     return result
 
 
-def _check_master(master, role, ccd, name, bias):
+def _check_master(master, role, ccd, name):
     if master is None:
         return
     if master.data.shape != ccd.data.shape:
@@ -256,12 +260,50 @@ def _check_master(master, role, ccd, name, bias):
         raise InputError(msg)
     if role == "bias" and bool(is_applied(ccd.meta, "overscan")) != bool(is_applied(master.meta, "overscan")):
         has, lacks = (name, "the bias") if is_applied(ccd.meta, "overscan") else ("the bias", name)
-        msg = f"the overscan was subtracted from {has} and not from {lacks}: the level would be taken off twice or not at all"
+        reason = "the level would be taken off twice or not at all"
+        msg = f"the overscan was subtracted from {has} and not from {lacks}: {reason}"
         raise InputError(msg)
 
 
-def _significant(master):
-    """Flags of a bias or dark that spoil the frame; a master's own lack of a few frames does not."""
+def require_level_off(dark, level_off, name):
+    """
+    Refuse a dark that still holds the bias level for a frame from which that level has been taken off.
+
+    Parameters
+    ----------
+    dark : `~astropy.nddata.CCDData` or None
+        Master dark; only one made by ccdnight tells for certain what it holds.
+    level_off : bool
+        Whether a bias or an overscan is subtracted from the frame.
+    name : str
+        How to call the frame.
+
+    Raises
+    ------
+    InputError
+        If the level would be taken off twice.
+    """
+    if dark is None or not level_off or dark.meta.get("MASTER") != "dark":
+        return
+    if not is_applied(dark.meta, "bias") and not is_applied(dark.meta, "overscan"):
+        msg = f"{name}: the dark was made without bias and overscan; its level would be taken off a second time"
+        raise InputError(msg)
+
+
+def significant_flags(master):
+    """
+    Flags of a bias or dark that spoil the frame; a master's own lack of a few frames does not.
+
+    Parameters
+    ----------
+    master : `~astropy.nddata.CCDData`
+        Bias or dark.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        uint16.
+    """
     return flags_of(master) & np.uint16(~FLAGS["LOW_WEIGHT"].value & 0xFFFF)
 
 
@@ -274,7 +316,11 @@ def _variance(master):
 
 def _seconds(ccd, profile, exposure, name):
     if exposure is not None:
-        return float(exposure.to_value("s") if hasattr(exposure, "to_value") else exposure)
+        seconds = float(exposure.to_value("s") if hasattr(exposure, "to_value") else exposure)
+        if not 0 <= seconds < np.inf:
+            msg = f"exposure = {exposure!r}; it must be 0 or more, in s"
+            raise InputError(msg)
+        return seconds
     profile = find_profile(profile, ccd.meta)
     facts = read_facts(ccd.meta, profile)
     seconds = facts.dark_time if profile.policy.use_dark_time else facts.exposure
@@ -391,13 +437,25 @@ def master_id(ccd):
 
 def _divide(data, variance, flat):
     response = flat.data.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        result = data / response
-        variance = variance / response**2 + (result / response) ** 2 * _variance(flat)
-    return result, variance
+    unusable = ~(np.isfinite(response) & (response > 0))
+    response[unusable] = 1
+    result = data / response
+    return result, variance / response**2 + (result / response) ** 2 * _variance(flat), unusable
 
 
-def _tell(result, used, gain_map, noise_map, seconds, profile):
+def _saturation(ccd, profile, given, gain_map):
+    """Saturation in electron, the lowest of the amplifiers; None where it is not known."""
+    amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector) if profile else ()
+    levels = [item.saturation for item in amplifiers if item.saturation]
+    if given is not None:
+        levels = [float(getattr(given, "value", given))]
+    if not levels:
+        header, _ = first_number(ccd.meta, find_profile(profile, ccd.meta).dialect.saturation)
+        levels = [header] if header and header > 0 else []
+    return min(levels) * float(np.mean(gain_map)) if levels else None
+
+
+def _tell(result, used, gain_map, noise_map, seconds, saturation):
     """State cards, HISTORY, and the cards by which other programs know gain, noise and saturation."""
     meta = result.meta
     cards = {"bias": "BIASFILE", "dark": "DARKFILE", "flat": "FLATFILE", "bad_pixels": "BPMFILE"}
@@ -418,8 +476,7 @@ def _tell(result, used, gain_map, noise_map, seconds, profile):
     meta["RDNOISE"] = (noise, "[electron] read noise")
     meta["GAINUSED"] = (gain, "[electron/adu] gain that was applied")
     meta["RDNUSED"] = (noise, "[electron] read noise that was used")
-    levels = [item.saturation for item in profile.amplifiers if item.saturation] if profile else []
-    if levels:
-        meta["SATURATE"] = (min(levels) * gain, "[electron] saturation, pedestal included")
+    if saturation is not None:
+        meta["SATURATE"] = (saturation, "[electron] saturation, pedestal included")
     mark_applied(result, "gain", f"{gain:.4f} electron/adu")
     record_step(result, "gain", history=f"{gain:.4f} electron/adu", gain=gain, read_noise=noise)

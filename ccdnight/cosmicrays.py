@@ -31,9 +31,9 @@ def flag_cosmic_rays(
         A calibrated frame. Its flagged pixels are left out, and its own variance is used where it has one.
     engine : {'astroscrappy'}, optional
         What does it.
-    gain : float, optional
+    gain : float or `~astropy.units.Quantity`, optional
         Electron per data unit; by default 1 for a frame in electron, else the header's GAIN.
-    read_noise : float, optional
+    read_noise : float or `~astropy.units.Quantity`, optional
         Electron; by default the header's RDNUSED or RDNOISE.
     sigclip, sigfrac, objlim, niter
         As in `astroscrappy.detect_cosmics`.
@@ -59,20 +59,22 @@ def flag_cosmic_rays(
         gain = 1.0 if str(ccd.unit) == "electron" else ccd.meta.get("GAIN")
     if read_noise is None:
         read_noise = ccd.meta.get("RDNUSED", ccd.meta.get("RDNOISE"))
+    gain, read_noise = (getattr(value, "value", value) for value in (gain, read_noise))
     if not gain or not read_noise:
         msg = f"gain = {gain!r}, read_noise = {read_noise!r}; both are needed, in the call or in the header"
         raise InputError(msg)
     flags = flags_of(ccd)
     data = np.nan_to_num(ccd.data.astype(np.float32))
     sigma = sigma_of(ccd)
-    variance = None if sigma is None else np.nan_to_num(sigma * np.float32(gain)) ** 2
+    variance = None if sigma is None else np.nan_to_num(sigma) ** 2
     mask, _ = detect_cosmics(
         data,
         inmask=flags != 0,
         invar=variance,
         gain=float(gain),
         readnoise=float(read_noise),
-        satlevel=float(satlevel or ccd.meta.get("SATURATE", np.inf)),
+        # astroscrappy takes the variance in data units, the saturation in electron.
+        satlevel=float(satlevel or ccd.meta.get("SATURATE", np.inf)) * float(gain),
         sigclip=sigclip,
         sigfrac=sigfrac,
         objlim=objlim,

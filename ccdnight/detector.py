@@ -13,8 +13,10 @@ from ccdnight.statistics import clipped_moments
 
 __all__ = ["GainEstimate", "ReadNoiseEstimate", "estimate_gain", "estimate_read_noise"]
 
-#: Side of the areas that are measured on their own, in pixels: what is smoother than this cancels.
+#: Side of the areas that are measured on their own, in pixels: what is smoother than this cancels. Small frames
+#: have smaller areas, since the error comes from the scatter of several.
 _BLOCK = 64
+_LEAST_AREAS = 16
 _SIGMA = 5.0
 #: Pairs that are measured at the most; more would share their frames.
 _MOST_PAIRS = 4
@@ -127,6 +129,7 @@ def estimate_gain(flats, biases=None, *, method="pair", profile=None):
     _same_filter(lit)
     if method == "quick":
         return _quick(lit, dark)
+    require_equal_shapes([lit[0], dark[0]])
     bias_mean, noise_map = _bias_of(dark)
     found = [_pair(one, other, bias_mean, noise_map) for one, other in _pairs(lit)]
     top, bottom = (np.concatenate([item[i] for item in found]) for i in (0, 1))
@@ -201,7 +204,7 @@ def _good(source):
 
 def _areas(image):
     ny, nx = image.shape
-    size = min(_BLOCK, ny, nx)
+    size = min(_BLOCK, ny, nx, max(8, math.isqrt(ny * nx // _LEAST_AREAS)))
     for y in range(0, ny - size + 1, size):
         for x in range(0, nx - size + 1, size):
             yield image[y : y + size, x : x + size]
@@ -291,9 +294,10 @@ def _quick(lit, dark):
         first, second = first - bias, second - bias
     gains = []
     for a, b in zip(_areas(first), _areas(second), strict=True):
-        variance = np.nanvar(a - b)
+        good = np.isfinite(a) & np.isfinite(b)
+        variance = np.var(a[good] - b[good]) if good.sum() >= 0.5 * a.size else 0
         if variance > 0:
-            gains.append((np.nanmean(a) + np.nanmean(b)) / variance)
+            gains.append((a[good].mean() + b[good].mean()) / variance)
     if not gains:
         msg = f"{lit[0].name} and {lit[1].name} are identical: their difference has no noise"
         raise MeasurementError(msg)

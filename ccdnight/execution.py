@@ -13,6 +13,7 @@ import traceback
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import CcdnightError, OutputError
 
 __all__ = ["Outcome", "Task", "TaskGraph", "default_workers", "map_strips", "run_graph"]
@@ -171,10 +172,15 @@ def run_graph(graph, *, workers=None, on_done=None):
 
 
 def _run_serial(graph, notify):
-    done = {}
-    for task in graph.tasks.values():
-        done[task.name] = _run(task, {name: done[name] for name in task.needs})
-        notify(done[task.name])
+    done, before = {}, getattr(_pooled, "inside", False)
+    # One worker means one thread: the strips of a task get no others.
+    _mark_pooled()
+    try:
+        for task in graph.tasks.values():
+            done[task.name] = _run(task, {name: done[name] for name in task.needs})
+            notify(done[task.name])
+    finally:
+        _pooled.inside = before
     return done
 
 
@@ -184,7 +190,7 @@ def _mark_pooled():
 
 def _run_threads(graph, workers, notify):
     done, waiting, running = {}, dict(graph.tasks), {}
-    with ThreadPoolExecutor(workers, thread_name_prefix="ccdnight", initializer=_mark_pooled) as pool:
+    with quiet_libraries(), ThreadPoolExecutor(workers, thread_name_prefix="ccdnight", initializer=_mark_pooled) as pool:
         try:
             while waiting or running:
                 # Tasks are handed out no further ahead than there are threads, so that an interrupt or a
@@ -224,6 +230,11 @@ def map_strips(function, strips, *, workers=None):
         for strip in strips:
             function(strip)
         return
-    with ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
-        for future in [pool.submit(function, strip) for strip in strips]:
-            future.result()
+    with quiet_libraries(), ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
+        try:
+            for future in [pool.submit(function, strip) for strip in strips]:
+                future.result()
+        except BaseException:
+            # What is queued is not worth waiting for after an error or an interrupt.
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise

@@ -6,28 +6,41 @@ It looks into subfolders, reads each header once, and a file that cannot be read
 the end of the collection.
 """
 
+import copy
+import logging
 import os
-from pathlib import Path, PurePosixPath
+import warnings
+from pathlib import Path
 
 import ccdproc
 import numpy as np
 from astropy.table import MaskedColumn, Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from ccdnight import storage
+from ccdnight._files import (
+    fits_by_reading,
+    hdu_number,
+    make_subfolder,
+    name_matches,
+    plain_name,
+    read_as,
+    save_as,
+    summary_column,
+    summary_row,
+    warn_of_duplicates,
+    whole_header,
+)
+from ccdnight._frametable import COLUMNS, already_reduced, frame_table, vote
 from ccdnight._html import table_html
 from ccdnight.exceptions import FrameError, InputError
 from ccdnight.observation import iso_utc
-from ccdnight.profiles import get_profile, match_profile
+from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import read_facts
-from ccdnight.provenance import is_applied
 
 __all__ = ["COLUMNS", "FrameCollection"]
 
-#: Columns of the frame table.
-COLUMNS = (
-    *("path", "kind", "exposure", "filter", "object", "time", "temperature", "detector", "binning"),
-    *("read_mode", "shape", "problem", "evidence"),
-)
+_logger = logging.getLogger(__name__)
 
 
 class FrameCollection(ccdproc.ImageFileCollection):
@@ -39,7 +52,9 @@ class FrameCollection(ccdproc.ImageFileCollection):
     location : path-like, optional
         The folder.
     keywords, find_fits_by_reading, filenames, glob_include, glob_exclude, ext
-        As in `ccdproc.ImageFileCollection`; `ext` None takes each file's first two-dimensional image.
+        As in `ccdproc.ImageFileCollection`; `ext` None takes each file's first two-dimensional image. Patterns
+        are held against the names of files, or against their relative paths where they have a ``/`` in them.
+        An empty list of `filenames` means no file.
     profile : str, path-like or InstrumentProfile, optional
         The instrument; by default the one that most of the headers match.
     recursive : bool, optional
@@ -68,39 +83,41 @@ class FrameCollection(ccdproc.ImageFileCollection):
             what = "is not a folder" if Path(location).exists() else "does not exist"
             msg = f"{location}: {what}; a folder of FITS files is needed"
             raise InputError(msg)
-        self._recursive, self._pending = recursive, None
-        self._table, self._headers, self._frames, self._samples = {}, {}, None, None
-        self._asked_profile, self._profile = profile, None
         location = None if location is None else os.fspath(location)
         if filenames is not None and not isinstance(filenames, str):
             filenames = [os.fspath(name) for name in filenames]
+        self._recursive, self._pick_hdu = recursive, ext is None
+        self._asked_profile, self._profile = profile, None
+        self._pending, self._table = None, {}
+        self._headers, self._others, self._frames, self._samples = {}, {}, None, None
         # The base class builds its summary at once, which parses every card of every file; here it is built
         # when somebody looks at it.
         super().__init__(
             location, (), find_fits_by_reading, filenames, glob_include, glob_exclude, 0 if ext is None else ext
         )
-        self._pick_hdu = ext is None
-        self._pending = "*" if keywords is None else keywords
-        self._all_keywords = self._pending == "*"
+        keywords = "*" if keywords is None else keywords
+        self._all_keywords = keywords == "*"
+        self._pending = keywords or None
 
-    # -- the table of the base class ------------------------------------------------------------------
+    # -- the files ---------------------------------------------------------------------------------------
 
-    @property
-    def _summary(self):
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._table = self._fits_summary([pending] if isinstance(pending, str) else list(pending))
-        return self._table
-
-    @_summary.setter
-    def _summary(self, table):
-        self._table = table
+    def _get_files(self):
+        if self._filenames is not None:
+            return [self._filenames] if isinstance(self._filenames, str) else list(self._filenames)
+        found = self._fits_files_in_directory() if self.location else []
+        include, exclude = self.glob_include, self.glob_exclude
+        return [
+            name
+            for name in found
+            if (include is None or name_matches(name, include)) and (exclude is None or not name_matches(name, exclude))
+        ]
 
     def _fits_files_in_directory(self, extensions=None, compressed=True):
-        if self._find_fits_by_reading:
-            return super()._fits_files_in_directory(extensions, compressed)
-        found = storage.find_fits(self.location)
-        return [name for name in found if self._recursive or "/" not in name]
+        found = fits_by_reading(self.location) if self._find_fits_by_reading else storage.find_fits(self.location)
+        names = [name for name in found if self._recursive or "/" not in name]
+        if extensions is not None:
+            names = [name for name in names if plain_name(name).endswith(tuple(extensions))]
+        return [name for name in names if compressed or plain_name(name) == name.lower()]
 
     def full_path(self, name):
         """
@@ -117,6 +134,13 @@ class FrameCollection(ccdproc.ImageFileCollection):
         """
         return os.path.join(self.location or "", name)
 
+    def _path(self, name):
+        """A file as the frame table names it: relative to the folder, if it lies below it."""
+        if self.location and os.path.isabs(name):
+            inside = os.path.relpath(name, self.location)
+            name = name if inside.startswith(os.pardir) else inside
+        return name.replace(os.sep, "/")
+
     def raw_header(self, name):
         """
         Header of a file, read once.
@@ -131,27 +155,66 @@ class FrameCollection(ccdproc.ImageFileCollection):
         `ccdnight.storage.RawHeader` or FrameError
             The error, not raised, of a file that cannot be read.
         """
-        if name not in self._headers:
+        return self._read(name, self.profile.hdu if self._pick_hdu else self._ext)
+
+    def _read(self, name, ext):
+        path = os.path.abspath(self.full_path(name))
+        if (path, ext) not in self._headers:
             try:
-                hdu = None if getattr(self, "_pick_hdu", True) else self._ext
-                self._headers[name] = storage.read_header(self.full_path(name), hdu=hdu)
+                hdu = hdu_number(path, ext) if isinstance(ext, str | tuple) else ext
+                self._headers[path, ext] = storage.read_header(path, hdu=hdu)
             except FrameError as error:
-                self._headers[name] = FrameError(name, error.reason, error.remedy)
-        return self._headers[name]
+                self._headers[path, ext] = FrameError(name, error.reason, error.remedy)
+        return self._headers[path, ext]
+
+    # -- the table of the base class ---------------------------------------------------------------------
+
+    @property
+    def _summary(self):
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._table = self._fits_summary([pending] if isinstance(pending, str) else list(pending))
+        return self._table
+
+    @_summary.setter
+    def _summary(self, table):
+        self._table, self._pending = table, None
+
+    def _cards(self, name):
+        """
+        The header of a file for the summary; None for one that cannot be read.
+
+        Of a frame that is its raw header. Of what is no frame, a spectrum or a table, and where an HDU was asked
+        for, it is what the base class reads.
+        """
+        raw = self.raw_header(name) if self._pick_hdu else None
+        if isinstance(raw, storage.RawHeader):
+            return raw.header
+        path = os.path.abspath(self.full_path(name))
+        if path not in self._others:
+            self._others[path] = whole_header(path, self._ext)
+        return self._others[path]
 
     def _fits_summary(self, header_keywords):
         if not self.files:
             return None
-        wanted = [key for key in dict.fromkeys(header_keywords) if key != "file"]
-        readable = [name for name in self.files if not isinstance(self.raw_header(name), FrameError)]
-        rows = [_row(self.raw_header(name).header, None if "*" in wanted else wanted) for name in readable]
-        names = list(dict.fromkeys(key for row in rows for key in row)) if "*" in wanted else wanted
+        keys = [key for key in dict.fromkeys(header_keywords) if key != "file"]
+        headers = {name: header for name in self.files if (header := self._cards(name)) is not None}
+        if len(headers) < len(self.files):
+            missing = [name for name in self.files if name not in headers]
+            _logger.warning("files that cannot be read are left out of the summary: %s", ", ".join(missing))
+        wanted = None if "*" in keys else {key.lower() for key in keys}
+        rows = [summary_row(header, wanted) for header in headers.values()]
+        if "*" in keys:
+            spelt = {key.lower(): key for key in keys if key != "*"}
+            found = dict.fromkeys(key for row in rows for key in row)
+            keys = [spelt.pop(key, key) for key in found] + list(spelt.values())
+        warn_of_duplicates(headers, wanted)
         table = Table(masked=True)
-        table["file"] = MaskedColumn(readable, dtype=object if not readable else None)
-        for key in names:
-            values = [row.get(key) for row in rows]
-            missing = [value is None for value in values]
-            table[key] = MaskedColumn(_column(values), mask=missing)
+        table["file"] = MaskedColumn(list(headers), dtype=None if headers else str)
+        for key in keys:
+            values = [row.get(key.lower()) for row in rows]
+            table[key] = MaskedColumn(summary_column(values), mask=[value is None for value in values])
         return table
 
     def filter(self, **kwd):
@@ -166,50 +229,91 @@ class FrameCollection(ccdproc.ImageFileCollection):
         Returns
         -------
         FrameCollection
+            Its files are named by their whole paths, as those of the base class are; its frame table names them
+            as this one does.
         """
-        names = [str(name) for name in self.files_filtered(**kwd)]
-        return self._subset(names)
-
-    def _subset(self, names):
-        new = FrameCollection(
-            self.location or None,
-            keywords="*" if self._all_keywords else list(self.keywords),
-            filenames=names or ["no file"],  # an empty list would mean every file of the folder
-            ext=None if self._pick_hdu else self._ext,
-            profile=self._asked_profile,
-        )
-        new._files, new._filenames = list(names), list(names)
-        new._headers = {name: self._headers[name] for name in names if name in self._headers}
+        names = [os.path.abspath(name) for name in self.files_filtered(include_path=True, **kwd)]
+        if not names:
+            warnings.warn("no FITS files in the collection.", AstropyUserWarning, stacklevel=2)
+        new = copy.copy(self)
+        # A few frames cannot tell the instrument as well as all can.
+        new._asked_profile = self.profile
+        new._files, new._filenames = names, list(names)
+        new._headers, new._others, new._frames, new._samples = dict(self._headers), dict(self._others), None, None
+        new._pending, new._all_keywords = list(self.keywords), False
         return new
 
     def refresh(self):
         """Look into the folder again."""
-        self._headers, self._frames, self._samples, self._profile = {}, None, None, None
-        super().refresh()
+        self._headers, self._others, self._frames, self._samples, self._profile = {}, {}, None, None, None
+        if self._pending is None:
+            super().refresh()
+        else:
+            self._files = self._get_files()
 
-    def _generator(self, return_type, save_with_name="", save_location="", return_fname=False, **kwd):
+    def sort(self, keys):
         """
-        The base class's generator, file by file: its own takes one folder and one HDU number for granted.
+        Sort the files.
 
-        With `save_location` files of subfolders are saved in the same subfolders, and names are relative to
-        the collection's folder.
+        Parameters
+        ----------
+        keys : str or list of str
+            Columns of the summary. Files that cannot be read come last.
         """
-        options = {key: kwd.pop(key) for key in _OPTIONS if key in kwd}
+        before = list(self.files)
+        if not self.summary:
+            return
+        super().sort(keys)
+        place = {name: number for number, name in enumerate(before)}
+        readable = dict.fromkeys(self._files)
+        self._files += [name for name in before if name not in readable]
+        order = [place[name] for name in self._files]
+        self._frames, self._samples = (
+            None if table is None else table[order] for table in (self._frames, self._samples)
+        )
+
+    def _generator(
+        self,
+        return_type,
+        save_with_name="",
+        save_location="",
+        overwrite=False,
+        do_not_scale_image_data=True,
+        return_fname=False,
+        ccd_kwargs=None,
+        **kwd,
+    ):
+        """
+        The base class's generator, for files in several folders, of several HDU numbers, with bad cards.
+
+        Names are relative to the collection's folder, and below `save_location` files lie in the same
+        subfolders. Cards that cannot be read are put right in what is yielded and what is saved.
+        """
+        if return_type not in _RETURN_TYPES:
+            msg = f"no generator for {return_type!r}; allowed are {', '.join(_RETURN_TYPES)}"
+            raise ValueError(msg)
         if not self.summary:
             return
         names = self.files_filtered(**kwd) if kwd else self.summary["file"].compressed()
+        root = self._root() if len(names) else ""
         for name in [str(item) for item in names]:
-            full = Path(self.full_path(name))
-            target = save_location
-            if save_location:
-                target = os.path.join(save_location, os.path.dirname(name))
-                storage.make_folder(target)
-            hdu = self.raw_header(name).hdu if self._pick_hdu else self._ext
-            single = ccdproc.ImageFileCollection(str(full.parent), ["file"], filenames=[full.name], ext=hdu)
-            for thing in single._generator(
-                return_type, save_with_name=save_with_name, save_location=target, **options
-            ):
-                yield (thing, name) if return_fname else thing
+            path = os.path.abspath(self.full_path(name))
+            inner = os.path.relpath(path, root)
+            raw = self.raw_header(name) if self._pick_hdu else None
+            ext = raw.hdu if isinstance(raw, storage.RawHeader) else self._ext
+            thing = read_as(return_type, path, ext, do_not_scale_image_data, ccd_kwargs or {})
+            yield (thing, inner.replace(os.sep, "/")) if return_fname else thing
+            base, suffix = os.path.splitext(os.path.join(save_location, inner) if save_location else path)
+            target = os.path.abspath(base + save_with_name + suffix)
+            if return_type != "ccd" and (target != path or overwrite):
+                if save_location:
+                    make_subfolder(save_location, os.path.dirname(target))
+                save_as(return_type, thing, path, ext, target, overwrite, do_not_scale_image_data)
+
+    def _root(self):
+        """The folder that the names of saved files are relative to: the location, or what all files share."""
+        folders = {os.path.dirname(os.path.abspath(self.full_path(name))) for name in self.files}
+        return os.path.commonpath(folders | ({os.path.abspath(self.location)} if self.location else set()))
 
     # -- the table of frames ---------------------------------------------------------------------------
 
@@ -220,7 +324,8 @@ class FrameCollection(ccdproc.ImageFileCollection):
             if self._asked_profile is not None:
                 self._profile = get_profile(self._asked_profile)
             else:
-                self._profile = _vote([self.raw_header(name) for name in self.files])
+                ext = None if self._pick_hdu else self._ext
+                self._profile = vote([self._read(name, ext) for name in self.files])
         return self._profile
 
     @property
@@ -236,17 +341,17 @@ class FrameCollection(ccdproc.ImageFileCollection):
             it is ``ny x nx``), problem, evidence. A missing number is masked.
         """
         if self._frames is None:
-            self._frames = _table([self._facts(name) for name in self.files])
+            self._frames = frame_table([self._facts(name) for name in self.files])
         return self._frames
 
     def _facts(self, name):
         raw = self.raw_header(name)
-        path = PurePosixPath(name.replace(os.sep, "/")).as_posix()
+        path = self._path(name)
         if isinstance(raw, FrameError):
             problem = raw.reason + (f" ({raw.remedy})" if raw.remedy else "")
             return {"path": path, "kind": "unknown", "problem": problem}
         facts = read_facts(raw.header, self.profile)
-        problems = list(facts.problems) + _already_reduced(raw.header)
+        problems = list(facts.problems) + already_reduced(raw.header)
         return {
             "path": path,
             "kind": facts.kind,
@@ -270,8 +375,7 @@ class FrameCollection(ccdproc.ImageFileCollection):
         Returns
         -------
         `~astropy.table.Table`
-            path, level (median), scatter (robust, of single pixels), overscan (mean level), saturated
-            (fraction of the sample), overscan_slope, all in adu; see `ccdnight.sampling`.
+            One row for every file, see `ccdnight.sampling.sample_frames`.
         """
         if self._samples is None:
             from ccdnight.sampling import sample_frames
@@ -289,69 +393,5 @@ class FrameCollection(ccdproc.ImageFileCollection):
         return table_html("Frames", table.colnames, rows, caption=caption)
 
 
-_OPTIONS = ("overwrite", "do_not_scale_image_data", "ccd_kwargs", "clobber")
-
-
-def _row(header, wanted):
-    """Cards of a header as the base class's summary has them: lower case, first of equal keywords."""
-    row = {}
-    keys = dict.fromkeys(header.keys()) if wanted is None else wanted
-    for key in keys:
-        name = key.lower() if wanted is None else key
-        if not key or key.upper() not in header:
-            continue
-        if key.upper() in ("COMMENT", "HISTORY"):
-            row[name] = ",".join(str(item) for item in header[key.upper()])
-        else:
-            row[name] = storage.card_value(header, key.upper())
-    return row
-
-
-def _column(values):
-    """Values of one type stay what they are; a mixture becomes a column of objects."""
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) == 1 and kinds <= {int, float, str, bool}:
-        blank = next(iter(kinds))()
-        return [blank if value is None else value for value in values]
-    if kinds == {int, float}:
-        return [0.0 if value is None else float(value) for value in values]
-    result = np.empty(len(values), dtype=object)
-    result[:] = values
-    return result
-
-
-def _vote(headers):
-    votes = {}
-    for raw in headers:
-        if not isinstance(raw, FrameError):
-            profile = match_profile(raw.header)
-            votes.setdefault(profile.name, [profile, 0])[1] += 1
-    # A few frames of another instrument must not decide, and 'generic' only where nothing else was found.
-    named = {name: item for name, item in votes.items() if name != "generic"} or votes
-    if not named:
-        return get_profile("generic")
-    return max(named.values(), key=lambda item: (item[1], item[0].name))[0]
-
-
-def _already_reduced(header):
-    steps = [evidence for step in ("bias", "dark", "flat", "trim", "overscan") if (evidence := is_applied(header, step))]
-    if not steps:
-        return []
-    return [f"is not raw: {', '.join(steps)}; raw frames are needed"]
-
-
-def _table(rows):
-    table = Table()
-    for name in COLUMNS:
-        values = [row.get(name) for row in rows]
-        if name in ("exposure", "temperature"):
-            column = MaskedColumn(
-                [np.nan if value is None else value for value in values],
-                mask=[value is None for value in values],
-                dtype=float,
-                unit="s" if name == "exposure" else "deg_C",
-            )
-        else:
-            column = np.array(["" if value is None else str(value) for value in values], dtype=str)
-        table[name] = column
-    return table
+#: What the generators yield.
+_RETURN_TYPES = ("header", "data", "ccd", "hdu")

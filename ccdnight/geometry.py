@@ -169,7 +169,7 @@ def _amplifier(amplifier, holds, header, shape, dialect, notes):
         if data is None:
             data = (slice(0, shape[0] - rows), slice(0, shape[1] - columns))
             data = _without(data, overscan)
-    overscan, parallel = (_beside(part, data, shape, notes) for part in (overscan, parallel))
+    overscan, parallel = (_beside(part, data, notes) for part in (overscan, parallel))
     overscan = _skip(overscan, data, amplifier.overscan_skip)
     return AmplifierGeometry(amplifier, data, overscan, parallel, data)
 
@@ -217,7 +217,7 @@ def _without(data, overscan):
     return (data[0], kept) if axis == 1 else (kept, data[1])
 
 
-def _beside(part, data, shape, notes):
+def _beside(part, data, notes):
     """An overscan must lie beside the data; along the shared axis it takes the data's extent if it nearly has it."""
     if part is None:
         return None

@@ -247,12 +247,12 @@ class Night:
 def _collect(source, profile):
     from ccdproc import ImageFileCollection
 
-    if isinstance(source, FrameCollection):
-        source._asked_profile = profile if profile is not None else source._asked_profile
+    if isinstance(source, FrameCollection) and profile is None:
         return source
     if isinstance(source, ImageFileCollection):
-        names = [str(name) for name in source.files]
-        return FrameCollection(source.location or None, filenames=names, profile=profile)
+        names = [os.path.join(source.location or "", str(name)) for name in source.files]
+        ext = None if isinstance(source, FrameCollection) or source.ext == 0 else source.ext
+        return _collect_files([Path(name) for name in names], profile, folder=source.location, ext=ext)
     if isinstance(source, str | Path):
         return FrameCollection(source, profile=profile)
     if isinstance(source, list | tuple):
@@ -261,15 +261,15 @@ def _collect(source, profile):
     raise TypeError(msg)
 
 
-def _collect_files(paths, profile):
+def _collect_files(paths, profile, *, folder=None, ext=None):
     """Files given one by one keep their paths below the folder that they share."""
-    if not paths:
+    if not paths and folder is None:
         msg = "source is an empty list; at least one file is needed"
         raise InputError(msg)
     absolute = [Path(os.path.abspath(path)) for path in paths]
-    folder = os.path.commonpath([path.parent for path in absolute])
-    names = [path.relative_to(folder).as_posix() for path in absolute]
-    return FrameCollection(folder, filenames=list(dict.fromkeys(names)), profile=profile)
+    folder = os.path.abspath(folder) if folder else os.path.commonpath([path.parent for path in absolute])
+    names = [Path(os.path.relpath(path, folder)).as_posix() for path in absolute]
+    return FrameCollection(folder, filenames=list(dict.fromkeys(names)), ext=ext, profile=profile)
 
 
 def _is_shipped(profile):

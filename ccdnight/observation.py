@@ -49,6 +49,9 @@ def parse_time(date=None, time_of_day=None):
     parts = re.match(r"\s*(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?", str(clock or time_of_day or ""))
     if not parts:
         return None
+    if not 1900 <= year < 2200:
+        # Drivers that know no date write the year 1, from which no night can be counted.
+        return None
     try:
         moment = datetime(year, month, day, int(parts.group(1)), int(parts.group(2)), tzinfo=UTC)
     except ValueError:
@@ -192,8 +195,8 @@ def airmass_at(moment, right_ascension, declination, latitude, longitude):
     moment : `~datetime.datetime`
         Aware.
     right_ascension, declination : float
-        Degrees; precession since 2000 is left out, which changes the airmass by less than 0.01 above 30
-        degrees of altitude.
+        Degrees; precession since 2000 is left out, which changes the airmass by up to 0.001 for every year
+        at 30 degrees of altitude.
     latitude, longitude : float
         Degrees, north and east positive.
 

@@ -5,21 +5,25 @@ In memory: float32 data, `~astropy.nddata.StdDevUncertainty` in float32, uint16 
 On disk: data and header in the primary HDU, then UNCERT, MASK (the flags) and PROVENANCE.
 """
 
-import warnings
+import os
+import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from astropy.nddata import CCDData, StdDevUncertainty
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 
 from ccdnight import storage
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 from ccdnight.flags import FLAGS
-from ccdnight.provenance import StepRecord, record_rows, records_of, set_records
+from ccdnight.provenance import StepRecord, printable, record_rows, records_of, set_records
 
-__all__ = ["derive", "flags_of", "make_ccd", "read_ccd", "sigma_of", "wcs_of", "write_ccd"]
+__all__ = ["derive", "flags_of", "header_of", "make_ccd", "read_ccd", "sigma_of", "wcs_of", "write_ccd"]
 
 #: Cards that describe an array as it lies in a file; astropy writes its own.
 _STRUCTURE = ("SIMPLE", "EXTEND", "XTENSION", "BITPIX", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT")
@@ -71,11 +75,35 @@ def _as_header(meta):
     if isinstance(meta, fits.Header):
         return meta.copy()
     header = fits.Header()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+    with quiet_libraries():
         for key, value in (meta or {}).items():
             if isinstance(value, str | int | float | bool | np.generic) or value is None:
-                header[str(key)] = value
+                try:
+                    header[str(key)] = value
+                except ValueError:
+                    # NaN and letters beyond ASCII cannot stand in a card as they are.
+                    header[printable(str(key))] = printable(str(value))
+    return header
+
+
+def header_of(ccd):
+    """
+    Header of any CCDData, its world coordinates included.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        `CCDData.read` takes the cards of the world coordinates out of the header; here they are in it again.
+
+    Returns
+    -------
+    `~astropy.io.fits.Header`
+        A copy.
+    """
+    header = _as_header(ccd.meta)
+    if isinstance(ccd.wcs, WCS) and not str(header.get("CTYPE1", "")).strip():
+        with quiet_libraries():
+            header.update(ccd.wcs.to_header(relax=True))
     return header
 
 
@@ -104,7 +132,7 @@ def derive(ccd, data=None, *, unit=None, sigma=None, flags=None, meta=None):
     return make_ccd(
         data,
         unit=ccd.unit if unit is None else unit,
-        meta=ccd.meta if meta is None else meta,
+        meta=header_of(ccd) if meta is None else meta,
         sigma=sigma,
         flags=flags,
         records=records_of(ccd),
@@ -169,11 +197,11 @@ def wcs_of(header):
     """
     if not str(header.get("CTYPE1", "")).strip():
         return None
-    with warnings.catch_warnings():
-        # wcslib tells of what it mends (RADECSYS, dates); that is no news to an observer.
-        warnings.simplefilter("ignore", FITSFixedWarning)
+    with quiet_libraries():
         try:
-            return WCS(header, relax=True)
+            wcs = WCS(header, relax=True)
+            # A frame in the first plane of a cube has more axes in its header than in its pixels.
+            return wcs.sub(2) if wcs.naxis > 2 else wcs
         except (ValueError, KeyError, MemoryError, AttributeError):
             return None
 
@@ -200,22 +228,34 @@ def read_ccd(path):
     path = Path(path)
     raw = storage.read_header(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            with fits.open(path, memmap=False) as hdus:
-                return _from_hdus(hdus, raw)
-    except (OSError, TypeError, ValueError, KeyError) as error:
-        if isinstance(error, FrameError):
-            raise
+        with quiet_libraries(), fits.open(path, memmap=False) as hdus:
+            _refuse_truncated(hdus, path)
+            return _from_hdus(hdus, raw)
+    except FrameError:
+        raise
+    except (OSError, TypeError, ValueError, KeyError, IndexError, EOFError, zlib.error, VerifyError) as error:
         raise FrameError(path, f"cannot be read as a product: {error}") from error
+
+
+def _refuse_truncated(hdus, path):
+    """Astropy takes the loss of extensions at the end of a file as a matter for a warning."""
+    last = hdus[len(hdus) - 1].fileinfo()
+    with storage.open_plain(path) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(last["datLoc"] + last["datSpan"])
+        cut = stream.read(9) == b"XTENSION="
+    missing = last["datLoc"] + hdus[-1].size - size
+    if missing > 0 or cut:
+        what = f"{missing} bytes of it are missing" if missing > 0 else "the header of an extension is not whole"
+        raise FrameError(path, f"truncated: {what}", "make it again, or copy it again")
 
 
 def _from_hdus(hdus, raw):
     names = {hdu.name: hdu for hdu in hdus}
     header, _ = storage.clean_header(raw.header)
-    for key in _STRUCTURE + tuple(key for key in header if key.startswith("NAXIS")):
-        header.remove(key, ignore_missing=True, remove_all=True)
-    data = hdus[raw.hdu].data
+    _drop_structure(header)
+    data = np.asarray(hdus[raw.hdu].data)
+    data = data.reshape(data.shape[-2:])
     flags = sigma = None
     if "MASK" in names:
         mask = names["MASK"]
@@ -231,6 +271,11 @@ def _from_hdus(hdus, raw):
         records = [StepRecord(*(str(row[name]) for name in StepRecord.names())) for row in rows]
     unit = str(header.get("BUNIT", "adu")).strip()
     return make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records)
+
+
+def _drop_structure(header):
+    for key in _STRUCTURE + tuple(key for key in header if re.fullmatch(r"NAXIS\d*", key)):
+        header.remove(key, ignore_missing=True, remove_all=True)
 
 
 def _unit(text):
@@ -289,9 +334,8 @@ def to_hdus(ccd):
     `~astropy.io.fits.HDUList`
         Primary, UNCERT (if there is one), MASK, and PROVENANCE (if anything is recorded).
     """
-    header, _ = storage.clean_header(_as_header(ccd.meta))
-    for key in _STRUCTURE + ("NAXIS", "NAXIS1", "NAXIS2"):
-        header.remove(key, ignore_missing=True, remove_all=True)
+    header, _ = storage.clean_header(header_of(ccd))
+    _drop_structure(header)
     header["BUNIT"] = (ccd.unit.to_string(), "unit of the data")
     hdus = fits.HDUList([fits.PrimaryHDU(np.asarray(ccd.data, np.float32), header)])
     sigma = sigma_of(ccd)
@@ -312,7 +356,7 @@ def to_hdus(ccd):
 def _provenance_table(rows):
     columns = []
     for name, values in zip(StepRecord.names(), zip(*rows, strict=True), strict=True):
-        texts = ["".join(c if " " <= c <= "~" else "?" for c in value) for value in values]
+        texts = [printable(value) for value in values]
         width = max(1, *map(len, texts))
         columns.append(fits.Column(name, f"{width}A", array=np.array(texts, dtype=f"S{width}")))
     return fits.BinTableHDU.from_columns(columns, name="PROVENANCE")

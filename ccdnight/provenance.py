@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import astuple, dataclass, fields
 
+from astropy.io.fits.verify import VerifyError
+
 from ccdnight.exceptions import AlreadyAppliedError
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "digest_file",
     "is_applied",
     "mark_applied",
+    "printable",
     "record_rows",
     "record_step",
     "records_of",
@@ -142,7 +145,7 @@ def record_step(ccd, step, *, inputs=(), history="", **parameters):
     rows = [StepRecord(file, digest, role, step, text, version) for file, digest, role in inputs]
     ccd._ccdnight_records = records_of(ccd) + (rows or [StepRecord("", "", "", step, text, version)])
     if history:
-        ccd.meta["HISTORY"] = _ascii(f"{step}: {history}")
+        ccd.meta["HISTORY"] = printable(f"{step}: {history}")
 
 
 def set_records(ccd, records):
@@ -194,11 +197,15 @@ def is_applied(meta, step):
         The card with its value; '' if there is no evidence.
     """
     own, others = STATE_CARDS[step]
+    if not hasattr(meta, "cards"):
+        # ccdproc of Python writes its cards in lower case, which only a FITS header takes for the same.
+        meta = {str(key).upper(): value for key, value in meta.items()}
     for key in others:
         # No instrument writes these: that one is there is enough.
-        if key in meta and str(meta[key]).strip().upper() not in _NO[1:]:
-            return f"{key} = {meta[key]!r}"
-    value = meta.get(own)
+        value = _value(meta, key)
+        if key in meta and str(value).strip().upper() not in _NO[1:]:
+            return f"{key} = {value!r}"
+    value = _value(meta, own)
     told = value is True or (isinstance(value, str) and value.strip().upper() not in _NO)
     # Raw headers have an OVERSCAN card of their own (a count, a section, a flag); only the sentence of IRAF or
     # of this package tells of a subtraction.
@@ -206,11 +213,19 @@ def is_applied(meta, step):
         told = bool(re.match(r"ccdnight:|.*overscan section is", str(value), re.IGNORECASE))
     if told:
         return f"{own} = {value!r}"
-    status = meta.get("CALSTAT")
+    status = _value(meta, "CALSTAT")
     letter = _CALSTAT.get(step)
     if letter and isinstance(status, str) and letter in status.upper():
         return f"CALSTAT = {status!r}"
     return ""
+
+
+def _value(meta, key):
+    """Value of a card; None where it is missing or cannot be read, which proves nothing."""
+    try:
+        return meta.get(key)
+    except VerifyError:
+        return None
 
 
 def refuse_twice(ccd, step, name="frame"):
@@ -250,9 +265,21 @@ def mark_applied(ccd, step, words):
     words : str
         How it was done; shortened to one card.
     """
-    ccd.meta[STATE_CARDS[step][0]] = _ascii(f"ccdnight: {words}")[:68]
+    ccd.meta[STATE_CARDS[step][0]] = printable(f"ccdnight: {words}")[:68]
 
 
-def _ascii(text):
-    """Printable ASCII, the only thing a FITS card may hold."""
+def printable(text):
+    """
+    Printable ASCII, the only thing a FITS card may hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        With ``?`` for every other character.
+    """
     return "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -18,7 +18,7 @@ from ccdnight._sections import format_section, parse_section
 from ccdnight.exceptions import FrameError, InputError, SectionError
 from ccdnight.flags import FLAGS
 from ccdnight.geometry import resolve_geometry
-from ccdnight.products import derive, flags_of, make_ccd
+from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
 from ccdnight.profiles.interpret import first_number, read_facts
 from ccdnight.provenance import digest_file, mark_applied, record_step, refuse_twice
@@ -112,10 +112,9 @@ def saturation_level(amplifier, header, profile):
         In adu; never above what the numbers of the file can hold, infinite for floating-point files
         without further knowledge.
     """
-    bits = storage.card_value(header, "BITPIX")
-    ceiling = {8: 255.0, 16: 65535.0}.get(bits, np.inf)
-    if bits == 16 and not storage.card_value(header, "BZERO", 0):
-        ceiling = 32767.0
+    largest = {8: 255.0, 16: 32767.0}.get(storage.card_value(header, "BITPIX"), np.inf)
+    zero, factor = (first_number(header, [key])[0] for key in ("BZERO", "BSCALE"))
+    ceiling = (zero or 0.0) + (1.0 if factor is None else abs(factor)) * largest
     level = amplifier.saturation
     if level is None:
         level, _ = first_number(header, profile.dialect.saturation)
@@ -186,10 +185,25 @@ def measure_overscan(pixels, *, along_rows=True, window=DEFAULT_WINDOW):
     level, error = clipped_mean_rows(rows)
     window = min(window, level.size)
     if window > 1:
-        level = uniform_filter1d(level, window, mode="nearest")
+        level = _smooth(level, window)
     error = float(np.median(error) / np.sqrt(max(window, 1)))
     shaped = level[:, None] if along_rows else level[None, :]
     return Overscan(shaped.astype(np.float32), error, float(level.mean()))
+
+
+def _smooth(level, window):
+    """
+    Running mean; at both ends a line through the last `window` rows.
+
+    To repeat the last row beyond the end would give half of the weight to it alone, to mirror the rows would bend
+    a slope.
+    """
+    smooth, half = uniform_filter1d(level, window), window // 2
+    x = np.arange(window) - (window - 1) / 2
+    for values, ends in ((level[:window], slice(0, half)), (level[-window:], slice(-half, None))):
+        line = values.mean() + x * (x @ values) / (x @ x)
+        smooth[ends] = line[ends]
+    return smooth
 
 
 def overscan_of(data, item, window):
@@ -254,6 +268,9 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
     data, errors, means = np.array(ccd.data, dtype=np.float32), [], []
     for item in geometry.amplifiers:
         overscan = overscan_of(data, item, window)
+        if not np.isfinite(overscan.level).all():
+            msg = "the overscan of the frame holds values that are not finite"
+            raise InputError(msg)
         data[item.data] -= overscan.level
         if item.parallel is not None:
             data[item.data] -= overscan_of(_leveled(data, item, overscan), _parallel(item), window).level
@@ -312,14 +329,14 @@ def trim(ccd, *, profile=None):
     geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
     shape = geometry.trimmed_shape
     data, flags = np.empty(shape, np.float32), np.empty(shape, np.uint16)
-    sigma = None if ccd.uncertainty is None else np.empty(shape, np.float32)
-    source_flags = flags_of(ccd)
+    source_flags, source_sigma = flags_of(ccd), sigma_of(ccd)
+    sigma = None if source_sigma is None else np.empty(shape, np.float32)
     for item in geometry.amplifiers:
         raw, trimmed = geometry.pieces(item)
         data[trimmed], flags[trimmed] = ccd.data[raw], source_flags[raw]
         if sigma is not None:
-            sigma[trimmed] = ccd.uncertainty.array[raw]
-    meta = ccd.meta.copy()
+            sigma[trimmed] = source_sigma[raw]
+    meta = header_of(ccd)
     trim_cards(meta, geometry, profile)
     result = derive(ccd, data, flags=flags, sigma=sigma, meta=meta)
     where = format_section(geometry.pieces(geometry.amplifiers[0])[0])
@@ -345,44 +362,58 @@ def trim_cards(meta, geometry, profile):
     dy, dx = (a.start - b.start for a, b in zip(raw, trimmed, strict=True))
     ny, nx = geometry.trimmed_shape
     dialect = profile.dialect
+    origin = _data_section(meta, geometry, dialect)
     for key in {"BIASSEC", *dialect.overscan_section, *dialect.overscan_columns, *dialect.overscan_rows}:
         meta.remove(key, ignore_missing=True, remove_all=True)
     for key in {"DATASEC", "TRIMSEC", *dialect.data_section, *dialect.trim_section}:
         if key in meta or key in ("DATASEC", "TRIMSEC"):
             meta[key] = f"[1:{nx},1:{ny}]"
     for key in ("CCDSEC", "DETSEC"):
-        _move_section(meta, key, dx, dy, (ny, nx))
+        _move_section(meta, key, raw, origin, (ny, nx))
     _move_reference(meta, dx, dy)
     for number, item in enumerate(geometry.amplifiers, 1):
         if len(geometry.amplifiers) > 1:
             meta[f"AMPSEC{number}"] = (format_section(geometry.pieces(item)[1]), f"amplifier {item.amplifier.name}")
 
 
-def _move_section(meta, key, dx, dy, shape):
+def _data_section(meta, geometry, dialect):
+    """The data section that the header means, whose first pixel CCDSEC and DETSEC tell of."""
+    for key in dict.fromkeys((*dialect.data_section, "DATASEC")):
+        try:
+            return parse_section(str(meta[key]), geometry.shape)
+        except (KeyError, SectionError):
+            continue
+    return geometry.amplifiers[0].data
+
+
+def _move_section(meta, key, raw, origin, shape):
+    """Move a section in the detector's own pixels, which are a whole number to each pixel of a binned frame."""
     try:
-        rows, columns = parse_section(str(meta[key]))
+        section = parse_section(str(meta[key]))
     except (KeyError, SectionError):
         meta.remove(key, ignore_missing=True, remove_all=True)
         return
-    meta[key] = format_section(
-        (
-            slice(rows.start + dy, rows.start + dy + shape[0]),
-            slice(columns.start + dx, columns.start + dx + shape[1]),
-        )
-    )
+    moved = []
+    for old, data, kept, size in zip(section, origin, raw, shape, strict=True):
+        step, rest = divmod(old.stop - old.start, data.stop - data.start)
+        if rest or not step:
+            meta.remove(key, remove_all=True)
+            return
+        first = old.start + step * (kept.start - data.start)
+        moved.append(slice(first, first + step * size))
+    meta[key] = format_section(tuple(moved))
 
 
 def _move_reference(meta, dx, dy):
     """CRPIXn of every WCS (alternate ones have a letter, and CRPIXn = 0 where it is not written) and LTVn."""
     for axis, shift in ((1, dx), (2, dy)):
-        letters = {match.group(1) for key in meta if (match := re.fullmatch(rf"CRVAL{axis}([A-Z]?)", key))}
-        letters |= {match.group(1) for key in meta if (match := re.fullmatch(rf"CRPIX{axis}([A-Z]?)", key))}
-        for letter in letters:
-            key = f"CRPIX{axis}{letter}"
-            if shift or key in meta:
-                meta[key] = meta.get(key, 0.0) - shift
-        if shift:
-            meta[f"LTV{axis}"] = meta.get(f"LTV{axis}", 0.0) - shift
+        pattern = re.compile(rf"(?:CTYPE|CRVAL|CRPIX|CDELT){axis}([A-Z]?)")
+        letters = {match.group(1) for key in meta if (match := pattern.fullmatch(key))}
+        for key in [f"CRPIX{axis}{letter}" for letter in sorted(letters)] + [f"LTV{axis}"]:
+            value = meta.get(key, 0.0)
+            # A value that is no number was no reference pixel before either.
+            if shift and isinstance(value, int | float):
+                meta[key] = value - shift
 
 
 def amplifier_regions(ccd, profile):

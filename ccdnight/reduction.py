@@ -168,7 +168,7 @@ class Reduction:
     @property
     def counts(self):
         """Number of inputs by fate, and of masters and science frames made."""
-        counts = {fate: 0 for fate in ("used", "unused", "rejected", "failed")}
+        counts = dict.fromkeys(("used", "unused", "rejected", "failed"), 0)
         for fate in self.night["fate"]:
             counts[str(fate)] += 1
         return {"inputs": len(self.night), **counts, "masters": len(self.masters), "science": len(self.science)}

@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from ccdnight import storage
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 from ccdnight.execution import default_workers
 from ccdnight.geometry import resolve_geometry
@@ -16,6 +17,7 @@ __all__ = ["SAMPLE_COLUMNS", "overscan_moves_with_rows", "sample_frames"]
 #: Strips of a frame that are looked at, and rows of each.
 _STRIPS, _ROWS = 8, 16
 SAMPLE_COLUMNS = ("path", "level", "scatter", "overscan", "saturated", "span", "problem", "note")
+_DTYPES = (str, *[float] * 5, str, str)
 
 
 def sample_frames(collection):
@@ -31,46 +33,45 @@ def sample_frames(collection):
     -------
     `~astropy.table.Table`
         One row for each file: path, level (median of the data), scatter (of single pixels, from neighbors),
-        overscan (mean level), all in adu; saturated (fraction of the sample); span (largest less smallest
-        value); problem (why it could not be sampled) and note (what was put right in its sections). NaN where
-        there is nothing to measure.
+        overscan (mean level), all in adu and the mean over the amplifiers; saturated (fraction of the sample);
+        span (largest less smallest value); problem (why it could not be sampled) and note (what was put right
+        in its sections). NaN where there is nothing to measure.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    names = list(collection.files)
-    with ThreadPoolExecutor(default_workers()) as pool:
-        rows = list(pool.map(lambda name: _sample(collection, name), names))
-    table = Table(rows=rows or None, names=SAMPLE_COLUMNS) if rows else Table(names=SAMPLE_COLUMNS)
-    return table
+    # The frame table reads every header (once, which threads would not) and says how each file is called.
+    paths = [str(path) for path in collection.frames["path"]]
+    with quiet_libraries(), ThreadPoolExecutor(default_workers()) as pool:
+        rows = list(pool.map(lambda name, path: _sample(collection, name, path), collection.files, paths))
+    return Table(rows=rows or None, names=SAMPLE_COLUMNS, dtype=None if rows else _DTYPES)
 
 
-def _sample(collection, name):
+def _sample(collection, name, path):
     raw = collection.raw_header(name)
     nan = float("nan")
     if isinstance(raw, FrameError):
-        return (name, nan, nan, nan, nan, nan, raw.reason, "")
+        return (path, nan, nan, nan, nan, nan, raw.reason, "")
     try:
         facts = read_facts(raw.header, collection.profile)
-        geometry = resolve_geometry(
-            raw.header, raw.shape, collection.profile, detector=facts.detector, path=name
-        )
-        strips = _strips(collection.full_path(name), raw)
+        geometry = resolve_geometry(raw.header, raw.shape, collection.profile, detector=facts.detector, path=path)
+        strips = _strips(collection.full_path(name), raw, geometry)
     except FrameError as error:
-        return (name, nan, nan, nan, nan, nan, error.reason, "")
+        return (path, nan, nan, nan, nan, nan, error.reason, "")
     level, scatter, saturated, span = _data_sample(strips, geometry, raw, collection.profile)
     overscan = _overscan_sample(strips, geometry)
-    return (name, level, scatter, overscan, saturated, span, "", "; ".join(geometry.notes))
+    return (path, level, scatter, overscan, saturated, span, "", "; ".join(geometry.notes))
 
 
-def _strips(path, raw):
+def _strips(path, raw, geometry):
     """Strips of rows, spread over the frame: a list of (first row, pixels)."""
     ny = raw.shape[0]
-    if raw.compressed or ny <= _STRIPS * _ROWS:
+    lowest = min(item.data[0].stop - item.data[0].start for item in geometry.amplifiers)
+    # Strips would miss a window of a few rows.
+    if raw.compressed or ny <= _STRIPS * _ROWS or lowest < ny // (_STRIPS - 1):
         return [(0, storage.read_pixels(path, raw=raw))]
     starts = np.linspace(0, ny - _ROWS, _STRIPS).astype(int)
     return [
-        (int(start), storage.read_pixels(path, raw=raw, rows=slice(int(start), int(start) + _ROWS)))
-        for start in starts
+        (int(start), storage.read_pixels(path, raw=raw, rows=slice(int(start), int(start) + _ROWS))) for start in starts
     ]
 
 
@@ -85,19 +86,21 @@ def _part(strips, section):
 
 
 def _data_sample(strips, geometry, raw, profile):
-    parts, saturated, count = [], 0, 0
+    levels, scatters, saturated, lowest, highest = [], [], [], np.inf, -np.inf
     for item in geometry.amplifiers:
-        limit = saturation_level(item.amplifier, raw.header, profile)
-        for part in _part(strips, item.data):
-            parts.append(part)
-            saturated += int(np.count_nonzero(part >= limit))
-            count += part.size
-    finite = np.concatenate([part[np.isfinite(part)] for part in parts]) if parts else np.array([])
-    if finite.size == 0:
-        return float("nan"), float("nan"), float("nan"), float("nan")
-    pairs = np.concatenate([(part[:, 1:] - part[:, :-1]).ravel() for part in parts])
-    scatter = clipped_moments(pairs)[1] / np.sqrt(2)
-    return float(np.median(finite)), float(scatter), saturated / count, float(np.ptp(finite))
+        parts = _part(strips, item.data)
+        pixels = np.concatenate([part.ravel() for part in parts])
+        finite = pixels[np.isfinite(pixels)]
+        if finite.size == 0:
+            return (float("nan"),) * 4
+        pairs = np.concatenate([(part[:, 1:] - part[:, :-1]).ravel() for part in parts])
+        # The median of two amplifiers together would jump from the level of the one to that of the other.
+        levels.append(np.median(finite))
+        scatters.append(clipped_moments(pairs)[1] / np.sqrt(2))
+        saturated.append(np.mean(pixels >= saturation_level(item.amplifier, raw.header, profile)))
+        lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
+    level, scatter, part = (float(np.mean(values)) for values in (levels, scatters, saturated))
+    return level, scatter, part, float(highest - lowest)
 
 
 def _overscan_sample(strips, geometry):
@@ -150,11 +153,13 @@ def overscan_moves_with_rows(collection, names):
 
 def _row_means(collection, name):
     raw = collection.raw_header(name)
+    if isinstance(raw, FrameError):
+        return None
     try:
         facts = read_facts(raw.header, collection.profile)
         geometry = resolve_geometry(raw.header, raw.shape, collection.profile, detector=facts.detector)
         pixels = storage.read_pixels(collection.full_path(name), raw=raw)
-    except (FrameError, AttributeError):
+    except FrameError:
         return None
     item = geometry.amplifiers[0]
     if item.overscan is None or item.overscan[0] != item.data[0]:

@@ -74,6 +74,11 @@ class ArraySource:
         """Whether the overscan has been subtracted."""
         return bool(is_applied(self.header, "overscan"))
 
+    @property
+    def trimmed(self):
+        """Whether the frame has been trimmed."""
+        return bool(is_applied(self.header, "trim"))
+
 
 class FrameSource:
     """
@@ -115,7 +120,7 @@ class FrameSource:
         trim_cards(header, self._geometry, profile)
         for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
             header.remove(key, ignore_missing=True, remove_all=True)
-        self.header, self.overscan_applied = header, overscan
+        self.header, self.overscan_applied, self.trimmed = header, overscan, True
         self.digest = digest_file(path)
 
     def _measure_overscan(self, window):
@@ -293,5 +298,5 @@ def require_equal_shapes(sources):
         raise InputError(msg)
     for source in sources[1:]:
         if source.shape != sources[0].shape:
-            msg = f"{source.name}: shape {source.shape} differs from {sources[0].shape} of {sources[0].name}"
-            raise FrameError(source.name, msg)
+            reason = f"shape {source.shape} differs from {sources[0].shape} of {sources[0].name}"
+            raise FrameError(source.name, reason)

@@ -14,12 +14,12 @@ With few values the scatter cannot tell an outlier: none of n lies further than 
 from the median. The noise model can, from three values on.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.stats import mad_std, sigma_clip
 
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import InputError
 from ccdnight.execution import map_strips
 
@@ -162,6 +162,10 @@ def stack(
         If there are no frames, or 'noise' is asked for without a noise model.
     """
     _check(sources, method, reject, sigma, noise)
+    for name, values in (("scales", scales), ("zeros", zeros)):
+        if values is not None and len(values) != len(sources):
+            msg = f"{name}: {len(values)} values for {len(sources)} frames; one for each is needed"
+            raise InputError(msg)
     scales = np.ones(len(sources)) if scales is None else np.asarray(scales, dtype=float)
     zeros = np.zeros(len(sources)) if zeros is None else np.asarray(zeros, dtype=float)
     ny, nx = sources[0].shape
@@ -222,9 +226,7 @@ def _reject(cube, good, reject, sigma, noise, scales, zeros, rows):
         keep = good & _within_noise(shifted, good, sigma, noise, scales, rows)
     else:
         deviation = "std" if reject == "sigma" else _mad
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # all-NaN slices: pixels without any value
-            warnings.filterwarnings("ignore", message="Input data contains invalid values")
+        with quiet_libraries():  # of slices that are all NaN: pixels without any value
             clipped = sigma_clip(
                 np.where(good, shifted, np.nan), sigma=sigma, cenfunc="median", stdfunc=deviation, axis=0, maxiters=5
             )

@@ -61,8 +61,11 @@ def clipped_moments(values, *, sigma=5.0, maxiters=20):
     if values.size == 0:
         return math.nan, math.nan, 0
     low, center, high = np.percentile(values, [15.865, 50, 84.135])
-    # Integer data can have a quarter of its values on one number: the width is then not below one step.
     width = max((high - low) / 2, np.std(values) * 1e-3)
+    # Integers (and their differences from a median) can have most of their values on one number: the width is
+    # then not below half a step, and their neighbors are no outliers.
+    if width < 0.5 and np.array_equal(2 * values, np.rint(2 * values)):
+        width = 0.5
     kept = values[np.abs(values - center) <= sigma * max(width, 1e-30)] if width > 0 else values
     for _ in range(maxiters):
         mean, std = kept.mean(), kept.std() / truncation_factor(sigma)

@@ -8,6 +8,10 @@ __all__ = ["contradictions"]
 
 #: A bias (or dark) may stray from the others by this many adu, or this many times its read noise.
 _STRAY_ADU, _STRAY_NOISE = 100.0, 20.0
+#: Darks of the same exposure are alike only if their detector temperatures differ by no more than this.
+_WARMER = 1.0
+#: No bias lies above its own overscan by so many adu.
+_MUCH_LIGHT = 1000.0
 #: A flat has at least this much light above the bias, in adu.
 _LITTLE_LIGHT = 200.0
 #: More than this part of a flat saturated and it is of no use.
@@ -45,7 +49,9 @@ class _Row:
     def __init__(self, frame, sample):
         self.path, self.kind = str(frame["path"]), str(frame["kind"])
         self.key = tuple(str(frame[name]) for name in ("detector", "binning", "read_mode", "shape"))
-        self.exposure = None if np.ma.is_masked(frame["exposure"]) else float(frame["exposure"])
+        self.exposure, self.temperature = (
+            None if np.ma.is_masked(frame[name]) else float(frame[name]) for name in ("exposure", "temperature")
+        )
         self.problem = str(sample["problem"])
         self.level, self.scatter, self.overscan, self.saturated, self.span = (
             float(sample[name]) for name in ("level", "scatter", "overscan", "saturated", "span")
@@ -60,6 +66,8 @@ class _Row:
 def _broken(row):
     if math.isnan(row.level):
         return "none of its pixels is finite"
+    if row.saturated == 1:
+        return f"all of its pixels are saturated ({row.level:g} adu)"
     if row.span == 0:
         return f"all of its pixels are {row.level:g}; a read-out frame has noise"
     if row.level == 0 and row.scatter == 0:
@@ -79,7 +87,7 @@ def _check_unlit(row, rows):
     alike = [
         other
         for other in rows
-        if other.kind == row.kind and other.key == row.key and _same_exposure(other, row) and not _broken(other)
+        if other.kind == row.kind and other.key == row.key and _same_charge(other, row) and not _broken(other)
     ]
     if len(alike) >= 3:
         typical = float(np.median([other.light for other in alike]))
@@ -90,13 +98,22 @@ def _check_unlit(row, rows):
                 f"its header says {row.kind}, but its level is {row.level:.0f} adu, {row.light - typical:+.0f} adu "
                 f"from the other {row.kind} frames; up to {allowed:.0f} adu are allowed"
             )
+    if row.kind == "bias" and math.isfinite(row.overscan) and row.light > _MUCH_LIGHT:
+        return (
+            f"its header says bias, but it has {row.light:.0f} adu of light above its overscan; "
+            f"up to {_MUCH_LIGHT:.0f} adu are allowed"
+        )
     if row.saturated > 0.5:
         return f"its header says {row.kind}, but {row.saturated:.0%} of its pixels are saturated"
     return ""
 
 
-def _same_exposure(one, other):
+def _same_charge(one, other):
+    """Whether two unlit frames should have gathered the same dark current."""
     if one.exposure is None or other.exposure is None:
+        return False
+    known = one.kind == "dark" and one.temperature is not None and other.temperature is not None
+    if known and abs(one.temperature - other.temperature) > _WARMER:
         return False
     return abs(one.exposure - other.exposure) <= max(0.1, 0.005 * other.exposure)
 

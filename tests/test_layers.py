@@ -18,6 +18,7 @@ LAYERS = (
         "exceptions",
         "_version",
         "_html",
+        "_quiet",
         "_sections",
         "_kernels",
         "provenance",
@@ -26,7 +27,7 @@ LAYERS = (
     ),
     ("observation", "profiles", "flags", "statistics"),
     ("stacking", "products", "geometry", "readout", "sources", "noise", "sampling"),
-    ("combiner", "vetting", "frames", "calibration", "annotation"),
+    ("_files", "_frametable", "combiner", "vetting", "frames", "calibration", "annotation"),
     (
         "masters",
         "illumination",

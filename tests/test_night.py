@@ -13,7 +13,7 @@ from astropy.table import Table
 from ccdproc import ImageFileCollection
 from click.testing import CliRunner
 
-from ccdnight import Night, Plan, Reduction, read_ccd
+from ccdnight import FrameCollection, Night, Plan, Reduction, read_ccd
 from ccdnight.cli import main
 from ccdnight.exceptions import InputError, OutputLockedError, PlanError
 from ccdnight.storage import OutputLock
@@ -54,8 +54,8 @@ class TestPlainNight:
         assert {"night.ecsv", "plan.toml", "detector.ecsv", "run.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
         assert not [path for path in (tmp_path / "out").rglob(".*")]
         assert result.counts == {
-            **{"inputs": 13, "used": 13, "unused": 0, "rejected": 0, "failed": 0},
-            **{"masters": 3, "science": 2},
+            "inputs": 13, "used": 13, "unused": 0, "rejected": 0, "failed": 0,
+            "masters": 3, "science": 2,
         }
 
     def test_science_frame(self, raw, tmp_path):
@@ -169,9 +169,18 @@ class TestSources:
         assert len(night.frames) == 13
         assert len(night.reduce(tmp_path / "out", **QUIET).science) == 2
 
-    def test_image_file_collection(self, raw):
+    def test_image_file_collection(self, raw, tmp_path):
         night = Night(ImageFileCollection(raw.folder))
         assert len(night.frames) == 13
+        assert "bias_001.fits" in list(night.frames["path"])
+        assert len(night.reduce(tmp_path / "out", **QUIET).science) == 2
+
+    def test_collection_is_left_as_it_is(self, raw):
+        """Another profile for the night does not change the caller's own collection."""
+        collection = FrameCollection(raw.folder)
+        assert Night(collection).collection is collection
+        assert Night(collection, profile="arcsat").profile.name == "arcsat"
+        assert collection.profile.name == "generic"
 
     def test_missing_folder(self, tmp_path):
         with pytest.raises(InputError, match="does not exist"):

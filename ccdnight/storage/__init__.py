@@ -3,7 +3,7 @@
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
-from ccdnight.storage.reading import RawHeader, read_header, read_pixels
+from ccdnight.storage.reading import RawHeader, open_plain, read_header, read_pixels
 from ccdnight.storage.writing import make_folder, write_bytes, write_fits, write_text
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "clean_header",
     "find_fits",
     "make_folder",
+    "open_plain",
     "product_name",
     "read_header",
     "read_pixels",

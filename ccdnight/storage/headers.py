@@ -1,9 +1,10 @@
 """Cards that may be unreadable, and headers made fit to be written."""
 
-import warnings
 
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
+
+from ccdnight._quiet import quiet_libraries
 
 __all__ = ["card_value", "clean_header"]
 
@@ -30,9 +31,7 @@ def card_value(header, key, default=None):
         value = header.get(key, default)
     except VerifyError:
         value = _raw_value(header, key)
-    if isinstance(value, fits.card.Undefined):
-        return default
-    return value
+    return default if value is None or isinstance(value, fits.card.Undefined) else value
 
 
 def _raw_value(header, key):
@@ -59,8 +58,7 @@ def clean_header(header):
         What was put right, a sentence each.
     """
     clean, problems = fits.Header(), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+    with quiet_libraries():
         for card in header.cards:
             try:
                 value, comment, valid = card.value, card.comment, True
@@ -71,7 +69,8 @@ def clean_header(header):
             try:
                 clean.append(_new_card(card.keyword, value, comment), end=True)
             except (VerifyError, ValueError):
-                problems.append(f"card {card.keyword!r} cannot be kept")
+                problems.append(f"card {card.keyword!r} cannot be written as a card; it is kept as a comment")
+                clean.append(fits.Card("COMMENT", f"{card.keyword} = {value}"[:72]), end=True)
     return clean, problems
 
 
@@ -79,5 +78,8 @@ def _new_card(keyword, value, comment):
     if keyword in ("COMMENT", "HISTORY", ""):
         return fits.Card(keyword, value)
     card = fits.Card(keyword, value, comment)
-    card.image  # noqa: B018 - formats the card now, so that one that cannot be written fails here
+    image = card.image  # formats the card now, so that one that cannot be written fails here
+    if len(keyword) > 8:
+        # A long keyword may leave no room for the value, of which astropy only warns.
+        fits.Card.fromstring(image).verify("exception")
     return card

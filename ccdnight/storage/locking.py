@@ -47,9 +47,14 @@ class OutputLock:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(self.path)
                     continue
-                with os.fdopen(handle, "w") as stream:
-                    json.dump({"host": socket.gethostname(), "pid": os.getpid()}, stream)
                 self._held = True
+                try:
+                    with os.fdopen(handle, "w") as stream:
+                        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, stream)
+                except BaseException:
+                    # A lock that names nobody could never be taken over.
+                    self.__exit__()
+                    raise
                 return self
         msg = f"{self.path}: the lock is taken and given up faster than it can be read"
         raise OutputLockedError(msg)
@@ -58,6 +63,7 @@ class OutputLock:
         holder = {}
         with contextlib.suppress(OSError, ValueError):
             holder = json.loads(self.path.read_text() or "{}")
+        holder = holder if isinstance(holder, dict) else {}
         host, pid = holder.get("host"), holder.get("pid")
         if host == socket.gethostname() and not _is_alive(pid):
             return
@@ -81,7 +87,7 @@ def _is_alive(pid):
         return True  # os.kill would end the process there
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -16,7 +16,8 @@ def find_fits(folder):
     FITS files below a folder, by their names.
 
     Hidden files and folders are passed over, and so are folders that hold a run of ccdnight (``run.json``
-    beside ``night.ecsv``, or the lock of a run that was killed): products are never inputs. Links to folders are not followed.
+    beside ``night.ecsv``, or the lock of a run that was killed): products are never inputs. Links to folders
+    are not followed.
 
     Parameters
     ----------
@@ -36,9 +37,8 @@ def find_fits(folder):
             folders[:] = []
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if name.lower().endswith(FITS_SUFFIXES) and not name.startswith("."):
-                found.append(Path(parent, name).relative_to(folder).as_posix())
+        wanted = (name for name in names if name.lower().endswith(FITS_SUFFIXES) and not name.startswith("."))
+        found += [Path(parent, name).relative_to(folder).as_posix() for name in wanted]
     return sorted(found)
 
 

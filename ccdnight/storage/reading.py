@@ -9,7 +9,6 @@ import gzip
 import io
 import os
 import re
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,18 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 
-__all__ = ["RawHeader", "read_header", "read_pixels"]
+__all__ = ["RawHeader", "open_plain", "read_header", "read_pixels"]
 
 _BLOCK = 2880
 #: A header of more blocks than this (36,000 cards) is none; real ones have up to a few hundred cards.
 _MAX_HEADER_BLOCKS = 1000
+#: Cards that tell how an image was compressed, not what it holds.
+_OF_TILES = re.compile(
+    r"Z(SIMPLE|EXTEND|IMAGE|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|BLANK|QUANTIZ|DITHER0|TENSION|HECKSUM|DATASUM)"
+)
 #: More pixels than any detector has: a header that claims them lies.
 MAX_PIXELS = 2**31
 
@@ -52,7 +56,19 @@ class RawHeader:
     compressed: bool
 
 
-def _open(path):
+def open_plain(path):
+    """
+    Open a file for reading, gzip unpacked on the way.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    binary stream
+    """
     with open(path, "rb") as probe:
         packed = probe.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if packed else open(path, "rb")
@@ -72,14 +88,20 @@ def _read_block_header(stream, path):
             size = sum(map(len, blocks)) + len(block)
             raise FrameError(path, f"truncated in its header: {size} bytes and no END card", "copy it again")
         blocks.append(block)
-        if re.search(rb"END {77}(?: {80})*$", block) and _has_end(block):
+        end = _end_of(block)
+        if end is not None:
+            # Some cameras leave rubbish or NULs behind END, which should be blanks.
+            blocks[-1] = block[:end]
             text = b"".join(blocks).decode("latin-1")
-            return fits.Header.fromstring(_printable(text))
+            with quiet_libraries():
+                return fits.Header.fromstring(_printable(text))
     raise FrameError(path, f"no END card within {_MAX_HEADER_BLOCKS} blocks of header", "the file is damaged")
 
 
-def _has_end(block):
-    return any(block[i : i + 8] == b"END     " for i in range(0, _BLOCK, 80))
+def _end_of(block):
+    """Where the END card of a header block begins; None where it has none."""
+    starts = range(0, _BLOCK, 80)
+    return next((i for i in starts if block[i : i + 80].rstrip(b" \0") == b"END"), None)
 
 
 def _printable(text):
@@ -110,22 +132,26 @@ def read_header(path, *, hdu=None):
     """
     path = Path(path)
     try:
-        with _open(path) as stream:
+        with open_plain(path) as stream:
             return _scan(stream, path, hdu)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FrameError(path, f"damaged gzip file: {error}", "copy it again") from error
-    except (VerifyError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FrameError(path, f"cannot be opened: {error.strerror or error}") from error
+    except FrameError:
+        raise
+    except (VerifyError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise FrameError(path, f"its header cannot be read: {error}", "the file is damaged") from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise FrameError(path, f"cannot be opened: {error.strerror}") from error
 
 
 def _scan(stream, path, hdu):
     primary, number = None, 0
     while True:
         header = _read_block_header(stream, path)
+        if header is None and number == 0:
+            raise FrameError(path, "is empty", "copy it again")
         if header is None:
-            wanted = "a two-dimensional image" if hdu is None else f"HDU {hdu}"
+            wanted = "two-dimensional image" if hdu is None else f"HDU {hdu}"
             raise FrameError(path, f"holds no {wanted} in its {number} HDU", "it is no frame of a camera")
         if number == 0:
             primary = header
@@ -134,8 +160,7 @@ def _scan(stream, path, hdu):
         size = _data_size(header, path)
         if (len(shape) >= 2 and hdu is None) or number == hdu:
             _check_image(path, shape)
-            if not tiled:
-                _check_size(stream, path, size)
+            _check_size(stream, path, size)
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
             return RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed)
@@ -210,7 +235,7 @@ def _untile(header):
     plain = fits.Header()
     for card in header.cards:
         key = card.keyword
-        if re.fullmatch(r"Z(SIMPLE|EXTEND|IMAGE|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|BLANK|QUANTIZ|DITHER0|TENSION)", key):
+        if _OF_TILES.fullmatch(key):
             continue
         if re.fullmatch(r"ZBITPIX|ZNAXIS\d*|ZPCOUNT|ZGCOUNT", key):
             plain[key[1:]] = card.value
@@ -245,19 +270,19 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
     raw = raw or read_header(path)
     part = (rows or slice(None), columns or slice(None))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            # No memory map: on Windows it would hold the file, and a file that shrinks under it kills us.
-            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                hdu = hdus[raw.hdu]
-                # Whole rows lie in one piece in the file; astropy reads a part of each row by itself, which
-                # for 25 overscan columns of 4128 rows takes 40 times as long.
-                data = hdu.data if raw.compressed else hdu.section[_whole_rows(part[0], hdu.shape)]
-    except (OSError, ValueError, TypeError, IndexError, EOFError, zlib.error, VerifyError) as error:
+        # No memory map: on Windows it would hold the file, and a file that shrinks under it kills us.
+        with quiet_libraries(), fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            hdu = hdus[raw.hdu]
+            # Whole rows lie in one piece in the file; astropy reads a part of each row by itself, which
+            # for 25 overscan columns of 4128 rows takes 40 times as long.
+            data = hdu.data if raw.compressed else hdu.section[_whole_rows(part[0], hdu.shape)]
+    except MemoryError:
+        raise
+    except Exception as error:  # astropy and its decompression raise whatever they like on damaged files
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
     data = data.reshape(data.shape[-2:])[part if raw.compressed else (slice(None), part[1])]
-    wide = data.dtype.kind == "f" and data.dtype.itemsize > 4 or data.dtype.kind in "iu" and data.dtype.itemsize > 2
+    wide = data.dtype.itemsize > (4 if data.dtype.kind == "f" else 2)
     return data.astype(np.float64 if wide else np.float32)
 
 

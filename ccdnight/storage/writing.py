@@ -8,13 +8,12 @@ it is either whole or not there.
 import contextlib
 import errno
 import os
-import tempfile
-import warnings
+import secrets
 from pathlib import Path
 
-from astropy.io import fits
-
+from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import OutputError
+from ccdnight.storage.names import safe_name
 
 __all__ = ["make_folder", "write_bytes", "write_fits", "write_text"]
 
@@ -81,7 +80,9 @@ def write_bytes(path, data):
     path = Path(path)
     make_folder(path.parent)
     with environment(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        name = path.parent / f".{safe_name(path.name)}.{secrets.token_hex(6)}.part"
+        # The mode leaves the permissions to the umask; asking for the umask would change it for other threads.
+        handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as stream:
                 if callable(data):
@@ -90,18 +91,11 @@ def write_bytes(path, data):
                     stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o666 & ~_umask())
             os.replace(name, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
-
-
-def _umask():
-    value = os.umask(0)
-    os.umask(value)
-    return value
 
 
 def write_text(path, text):
@@ -113,9 +107,9 @@ def write_text(path, text):
     path : path-like
         Final name.
     text : str
-        The content.
+        The content. What is no Unicode (in the name of a file) is written as an escape.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_fits(path, hdus):
@@ -133,8 +127,7 @@ def write_fits(path, hdus):
         hdu.add_checksum(when=_WHEN)
 
     def write(stream):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        with quiet_libraries():
             hdus.writeto(stream, output_verify="exception")
 
     write_bytes(path, write)

@@ -1,0 +1,120 @@
+"""
+Figures of docs/validation.rst that come from the real raw nights and from the lecture's policy.
+
+    python benchmarks/real_nights.py ../shared/data
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from astropy.stats import sigma_clip
+
+from ccdnight import Night
+from ccdnight.simulate import simulate_night
+from ccdnight.storage import read_pixels
+
+QUIET = {"cosmic_rays": False, "progress": False}
+
+
+def table(title, header, rows):
+    """Print a simple RST table."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    line = "  ".join("=" * width for width in widths)
+    print(f"\n{title}\n\n{line}")
+    for number, row in enumerate([header, *rows]):
+        print("  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        if number == 0:
+            print(line)
+    print(line)
+
+
+def boxes(image, size=64):
+    """Clipped medians of the boxes of an image."""
+    ny, nx = image.shape
+    parts = [image[y : y + size, x : x + size] for y in range(0, ny - size + 1, size) for x in range(0, nx - size + 1, size)]
+    return np.array([np.ma.median(sigma_clip(part[np.isfinite(part)], sigma=3)) for part in parts])
+
+
+def arcsat(folder, out):
+    """Flatness of the skies, and how the rows of the bias move."""
+    night = Night(folder)
+    result = night.reduce(out, **QUIET)
+    rows = []
+    for name in result.science:
+        ccd = result.science[name]
+        found = boxes(np.where(ccd.mask, np.nan, ccd.data) / ccd.meta["GAINUSED"])
+        rows.append((name, f"{np.median(found):.1f}", f"{np.std(found):.2f}"))
+    table("ARCSAT: sky in boxes of 64 x 64 pixels, adu", ("frame", "level", "standard deviation"), rows)
+    bias, rows = result.masters["bias"].data, []
+    for row in sorted(night.frames, key=lambda item: str(item["time"])):
+        if row["kind"] not in ("bias", "dark", "science"):
+            continue
+        image = read_pixels(folder / row["path"]) - bias
+        # The first columns differ from the rest in every frame; they are left out.
+        along = [np.median(image[y : y + 64, 64:]) for y in range(0, image.shape[0], 64)]
+        across = [np.median(image[:, x : x + 64]) for x in range(64, image.shape[1], 64)]
+        when = str(row["time"])[11:19]
+        rows.append((when, row["kind"], row["filter"] or "-", f"{np.std(along):.2f}", f"{np.std(across):.2f}"))
+    header = ("UTC", "kind", "filter", "scatter of rows", "scatter of columns")
+    table("ARCSAT: raw frames less the master bias, medians of 64 rows or columns, adu", header, rows)
+
+
+def nickel(folder, out):
+    """The sky with and without the overscan."""
+    night = Night(folder)
+    both = night.reduce(out / "both", **QUIET)
+    frames = night.reduce(out / "frames", plan=night.plan(bias="frames"), **QUIET)
+    rows = []
+    for name in both.science:
+        one, other = both.science[name], frames.science[name]
+        good, gain = ~(one.mask | other.mask), one.meta["GAINUSED"]
+        levels = [np.median(ccd.data[good]) / gain for ccd in (one, other)]
+        difference = np.median((other.data - one.data)[good]) / gain
+        level = f"{one.meta['OVSCMEAN']:.1f}"
+        rows.append((name, level, *(f"{value:.1f}" for value in levels), f"{difference:+.1f}"))
+    header = ("frame", "overscan", "median, both", "median, bias frames alone", "difference")
+    table("Nickel: level of the science frames, adu", header, rows)
+
+
+def lecture(out, seeds=5):
+    """What the hand recipe leaves in simulated LFC frames, and what the default does."""
+    rows = []
+    for policy in ("lecture", None):
+        found = []
+        for seed in range(1, seeds + 1):
+            folder = out / f"lfc-{seed}"
+            truth = simulate_night(folder, "lfc", seed=seed, overwrite=True)
+            result = Night(folder / "raw", profile="lfc").reduce(folder / (policy or "default"), policy=policy, **QUIET)
+            for name in result.science:
+                found.append(_left(result, truth, name))
+        left, dark = np.mean(found, axis=0)
+        rows.append((policy or "default", f"{left:+.2f}", f"{dark:.2f}"))
+    header = ("policy", "science less truth [adu]", "dark of 300 s [adu]")
+    table(f"Simulated LFC nights, {seeds} seeds; 20 adu of dark were put in", header, rows)
+
+
+def _left(result, truth, name):
+    item = next(item for item in result.plan.science if item.input == name)
+    ccd, dark = result.science[name], result.masters[item.dark]
+    ny, nx = ccd.data.shape
+    edge = (truth.light(name).shape[0] - ny) // 2
+    region = (slice(edge, edge + ny), slice(edge, edge + nx))
+    good = (truth.usable(name)[region] & (ccd.flags == 0)) if edge else truth.usable(name) & (ccd.flags == 0)
+    left = np.median((ccd.data - truth.light(name)[region])[good]) / ccd.meta["GAINUSED"]
+    return left, np.median(dark.data) * dark.meta["DARKTIME"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the real raw nights")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as out:
+        arcsat(options.data / "arcsat-2025-06-01", Path(out, "arcsat"))
+        nickel(options.data / "nickel-2024-05-13", Path(out, "nickel"))
+        lecture(Path(out))
+
+
+if __name__ == "__main__":
+    main()
