@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.stats import sigma_clip
+from tables import table
 
 from ccdnight import Night
 from ccdnight.simulate import simulate_night
@@ -18,22 +19,11 @@ from ccdnight.storage import read_pixels
 QUIET = {"cosmic_rays": False, "progress": False}
 
 
-def table(title, header, rows):
-    """Print a simple RST table."""
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    line = "  ".join("=" * width for width in widths)
-    print(f"\n{title}\n\n{line}")
-    for number, row in enumerate([header, *rows]):
-        print("  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-        if number == 0:
-            print(line)
-    print(line)
-
-
 def boxes(image, size=64):
     """Clipped medians of the boxes of an image."""
     ny, nx = image.shape
-    parts = [image[y : y + size, x : x + size] for y in range(0, ny - size + 1, size) for x in range(0, nx - size + 1, size)]
+    corners = [(y, x) for y in range(0, ny - size + 1, size) for x in range(0, nx - size + 1, size)]
+    parts = [image[y : y + size, x : x + size] for y, x in corners]
     return np.array([np.ma.median(sigma_clip(part[np.isfinite(part)], sigma=3)) for part in parts])
 
 
@@ -87,8 +77,7 @@ def lecture(out, seeds=5):
             folder = out / f"lfc-{seed}"
             truth = simulate_night(folder, "lfc", seed=seed, overwrite=True)
             result = Night(folder / "raw", profile="lfc").reduce(folder / (policy or "default"), policy=policy, **QUIET)
-            for name in result.science:
-                found.append(_left(result, truth, name))
+            found += [_left(result, truth, name) for name in result.science]
         left, dark = np.mean(found, axis=0)
         rows.append((policy or "default", f"{left:+.2f}", f"{dark:.2f}"))
     header = ("policy", "science less truth [adu]", "dark of 300 s [adu]")

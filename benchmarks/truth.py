@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tables import table
 
 from ccdnight import Night
-from ccdnight.comparison import compare_night, frame_pulls, star_pulls
+from ccdnight.comparison import compare_night
 from ccdnight.masters import make_bias, make_dark
+from ccdnight.pulls import frame_pulls, star_pulls
 from ccdnight.simulate import Physics, night_for, simulate_night
 
 #: Terms that the reduction does not correct: off, then one at a time.
@@ -41,18 +43,6 @@ def remove(folder):
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def table(title, header, rows):
-    """Print an RST list of a simple table."""
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    line = "  ".join("=" * width for width in widths)
-    print(f"\n{title}\n\n{line}")
-    for number, row in enumerate([header, *rows]):
-        print("  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-        if number == 0:
-            print(line)
-    print(line, flush=True)
 
 
 def pulls(profile, size, seeds, bias=None):

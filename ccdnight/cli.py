@@ -44,9 +44,8 @@ def _raw(function):
 
 
 def _profile_option(function):
-    return click.option("--profile", metavar="NAME|FILE", help="Instrument profile; by default found from the headers.")(
-        function
-    )
+    words = "Instrument profile; by default found from the headers."
+    return click.option("--profile", metavar="NAME|FILE", help=words)(function)
 
 
 def _json_option(function):
@@ -124,7 +123,8 @@ _choices = {
 
 def _policy_options(function):
     for name in ("flat", "dark", "bias"):
-        function = click.option(f"--{name}", type=click.Choice(_choices[name]), help=f"Policy for the {name}.")(function)
+        choice = click.Choice(_choices[name])
+        function = click.option(f"--{name}", type=choice, help=f"Policy for the {name}.")(function)
     from ccdnight.profiles.model import NAMED_POLICIES
 
     return click.option("--policy", type=click.Choice(list(NAMED_POLICIES)), help="A named policy.")(function)

@@ -190,7 +190,7 @@ def _mark_pooled():
 
 def _run_threads(graph, workers, notify):
     done, waiting, running = {}, dict(graph.tasks), {}
-    with quiet_libraries(), ThreadPoolExecutor(workers, thread_name_prefix="ccdnight", initializer=_mark_pooled) as pool:
+    with quiet_libraries(), ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
         try:
             while waiting or running:
                 # Tasks are handed out no further ahead than there are threads, so that an interrupt or a

@@ -78,7 +78,8 @@ def choose_bias_source(rows, policy, moves=None):
 
 def _drift(rows, biases):
     low, high = min(row.overscan for row in rows), max(row.overscan for row in rows)
-    text = f"bias from the overscan of every frame and the residual bias: the overscan moves from {low:.1f} to {high:.1f} adu"
+    text = "bias from the overscan of every frame and the residual bias"
+    text += f": the overscan moves from {low:.1f} to {high:.1f} adu"
     if biases:
         level = np.mean([row.overscan for row in biases])
         science = [row.overscan for row in rows if row.kind == "science"]

@@ -148,9 +148,33 @@ class Matcher:
         return one is None or other is None or abs(one - other) <= self.policy.temperature_tolerance
 
     def enough(self, group):
+        """
+        Whether a set has as many frames as the policy asks for.
+
+        Parameters
+        ----------
+        group : Group
+            The set.
+
+        Returns
+        -------
+        bool
+        """
         return len(group.rows) >= getattr(self.policy, f"minimum_{group.kind}")
 
     def allowed(self, groups):
+        """
+        Sets that may be used: all, or those with enough frames.
+
+        Parameters
+        ----------
+        groups : list of Group
+            Sets.
+
+        Returns
+        -------
+        list of Group
+        """
         if self.policy.below_minimum == "use":
             return groups
         return [group for group in groups if self.enough(group)]
@@ -165,7 +189,21 @@ class Matcher:
         return min(groups, key=order) if groups else None
 
     def choose_bias(self, row, *, own_night=False):
-        """The set of biases for a frame, and why."""
+        """
+        The set of biases for a frame, and why.
+
+        Parameters
+        ----------
+        row : FrameRow
+            The frame.
+        own_night : bool, optional
+            Whether it needs the bias level of its own night, as a dark without an overscan does.
+
+        Returns
+        -------
+        group : Group or None
+        reason : str
+        """
         source = self.sources[row.key]
         if not source.frames:
             return None, f"bias level from the overscan ({source.why})"
@@ -182,7 +220,21 @@ class Matcher:
         return group, f"bias: {level} {len(group.rows)} frames of {night_words(group)}"
 
     def choose_dark(self, row, exposure):
-        """The set of darks for a frame of some exposure, and why."""
+        """
+        The set of darks for a frame, and why.
+
+        Parameters
+        ----------
+        row : FrameRow
+            The frame.
+        exposure : float or None
+            Its exposure in seconds.
+
+        Returns
+        -------
+        group : Group or None
+        reason : str
+        """
         if self.policy.dark == "none":
             return None, "dark: none, the policy asks for none"
         if exposure is None:
@@ -225,6 +277,18 @@ class Matcher:
         )
 
     def usable_dark(self, group):
+        """
+        Whether the bias level of a set of darks can be known.
+
+        Parameters
+        ----------
+        group : Group
+            The set; its bias is chosen here.
+
+        Returns
+        -------
+        bool
+        """
         if group.bias is None and not group.notes:
             group.bias, why = self.choose_bias(group.first, own_night=True)
             group.notes.append(why)
@@ -234,7 +298,19 @@ class Matcher:
         return "unusable" not in group.notes
 
     def choose_flat(self, row):
-        """The set of flats for a science frame, and why."""
+        """
+        The set of flats for a science frame, and why.
+
+        Parameters
+        ----------
+        row : FrameRow
+            The frame.
+
+        Returns
+        -------
+        group : Group or None
+        reason : str
+        """
         if self.policy.flat == "none":
             return None, "flat: none, the policy asks for none"
         same = [g for g in self.groups["flat"] if g.first.key == row.key and g.filter == row.filter]
@@ -263,10 +339,35 @@ class Matcher:
 
 
 def differences(names, key, wanted):
-    """In what two matching keys differ, in words."""
+    """
+    In what two matching keys differ, in words.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What the keys hold.
+    key, wanted : tuple of str
+        The keys.
+
+    Returns
+    -------
+    str
+    """
     pairs = [item for item in zip(names, key, wanted, strict=True) if item[1] != item[2]]
     return ", ".join(f"{name} {one or 'none'} instead of {other or 'none'}" for name, one, other in pairs)
 
 
 def night_words(group):
+    """
+    The night of a set of frames, in words.
+
+    Parameters
+    ----------
+    group : Group
+        The set.
+
+    Returns
+    -------
+    str
+    """
     return f"the night of {group.first.night}" if group.first.night else "unknown date"

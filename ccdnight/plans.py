@@ -195,7 +195,8 @@ class Plan:
         _check_format(body)
         unknown = sorted(set(body) - {"format", "profile", "policy", "masters", "science", "unused", "notes"})
         if unknown:
-            msg = f"the plan has unknown entries {unknown}; known are format, profile, policy, masters, science, unused, notes"
+            known = "format, profile, policy, masters, science, unused, notes"
+            msg = f"the plan has unknown entries {unknown}; known are {known}"
             raise PlanError(msg)
         plan = cls(
             profile=_text(body.get("profile", "generic"), "profile"),

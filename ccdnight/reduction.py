@@ -126,7 +126,8 @@ class Reduction:
             raise InputError(msg) from error
         version = run.get("format")
         if not isinstance(version, int) or version > RUN_FORMAT:
-            msg = f"{folder}: run.json has format {version!r}, written by a newer ccdnight; this one reads up to {RUN_FORMAT}"
+            newer = f"run.json has format {version!r}, written by a newer ccdnight"
+            msg = f"{folder}: {newer}; this one reads up to {RUN_FORMAT}"
             raise InputError(msg)
         return cls.assemble(folder, night, plan, run)
 

@@ -305,7 +305,9 @@ def _error(cube, keep, center, method, noise, scales, rows):
     count = np.maximum(keep.sum(axis=0), 1)
     signal = np.nan_to_num(center)
     if noise is None:
-        square = np.sum((cube - signal) ** 2, axis=0, dtype=np.float64, where=keep)
+        # About their mean also for a median, about which the squares are larger (by 17 % for three values).
+        mean = signal if method == "average" else np.nan_to_num(_combine(cube, keep, "average")[0])
+        square = np.sum((cube - mean) ** 2, axis=0, dtype=np.float64, where=keep)
         # One value tells nothing of its error: it is not known, and NaN says so.
         with np.errstate(invalid="ignore", divide="ignore"):
             error = np.sqrt(np.where(count > 1, square / (count - 1), np.nan) / count)

@@ -225,8 +225,10 @@ def _lfc(exposure, sensor):
         f"EXPTIME = {exposure.exposure:20.3f}  / Integration time (seconds)",
         f"DARKTIME= {exposure.dark_time:20.3f}  / Dark current time (seconds)",
         f"DATE-OBS= '{date}'          / UT Date of observation (DD/MM/YY)",
-        f"UT      = ' {time:%H:%M:%S}.{time.microsecond // 10000:02d}'        "
-        "/ Universal time (UTC) at exposure start",
+        (
+            f"UT      = ' {time:%H:%M:%S}.{time.microsecond // 10000:02d}'        "
+            "/ Universal time (UTC) at exposure start"
+        ),
         f"JD      = {_julian_date(time):30.6f}  / Julian date at exposure start",
         f"RA      = '{_sexagesimal(pointing[0])}'        / Right Ascension",
         f"DEC     = '{_sexagesimal(pointing[1])}'        / Declination",
@@ -314,7 +316,7 @@ def _aspen(exposure, sensor):
     )
 
 
-def _arcsat(exposure, sensor):
+def _arcsat(exposure, _sensor):
     """MaxIm DL 6.50 header of ARCSAT: OBJECT is blank on calibration frames."""
     cards = _cards(
         [

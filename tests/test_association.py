@@ -82,20 +82,20 @@ def test_every_input_stands_in_the_plan_once():
     ],
 )
 def test_dark_by_exposure(exposure, expected, words):
-    rows = night(science=0) + [row("s.fits", "science", exposure=exposure)]
+    rows = [*night(science=0), row("s.fits", "science", exposure=exposure)]
     item = plan_of(rows).science[0]
     assert item.dark == expected
     assert words in item.reason
 
 
 def test_longer_dark_is_preferred_to_a_shorter_one():
-    rows = night(darks=0, science=0) + [row("s.fits", "science", exposure=60.0)]
+    rows = [*night(darks=0, science=0), row("s.fits", "science", exposure=60.0)]
     rows += [row(f"d{t}_{i}.fits", "dark", exposure=t) for t in (50.0, 300.0, 900.0) for i in range(3)]
     assert plan_of(rows).science[0].dark == "dark_300s"
 
 
 def test_exact_policy_refuses_scaled_darks():
-    rows = night(science=0) + [row("s.fits", "science", exposure=30.0)]
+    rows = [*night(science=0), row("s.fits", "science", exposure=30.0)]
     item = plan_of(rows, dark="exact").science[0]
     assert item.dark == ""
     assert "takes no others" in item.reason

@@ -43,7 +43,7 @@ LAYERS = (
     ("reduction", "record", "tasks"),
     ("report",),
     ("night",),
-    ("comparison", "demo", "cli", "__main__"),
+    ("pulls", "comparison", "demo", "cli", "__main__"),
 )
 
 #: Importing these takes long, so it waits until a function needs them; but a subclass needs its base.

@@ -51,8 +51,9 @@ class TestPlainNight:
             "dark_60s.fits",
             "flat_V.fits",
         ]
-        assert {"night.ecsv", "plan.toml", "detector.ecsv", "run.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
-        assert not [path for path in (tmp_path / "out").rglob(".*")]
+        names = {path.name for path in (tmp_path / "out").iterdir()}
+        assert {"night.ecsv", "plan.toml", "detector.ecsv", "run.json"} <= names
+        assert not list((tmp_path / "out").rglob(".*"))
         assert result.counts == {
             "inputs": 13, "used": 13, "unused": 0, "rejected": 0, "failed": 0,
             "masters": 3, "science": 2,
@@ -386,7 +387,8 @@ class TestMissing:
 
     @pytest.mark.parametrize("kind", ["bias", "science"])
     def test_frame_of_another_shape(self, raw, tmp_path, kind):
-        builders.make_frame(raw.folder / "odd.fits", kind=kind, shape=(32, 40), filter="V" if kind == "science" else None)
+        band = "V" if kind == "science" else None
+        builders.make_frame(raw.folder / "odd.fits", kind=kind, shape=(32, 40), filter=band)
         result = reduce(raw.folder, tmp_path / "out")
         assert result.exit_code == 0
         fate, reason = fates(tmp_path / "out")["odd.fits"]
@@ -398,7 +400,7 @@ class TestMissing:
         """Science frames are reduced without it, and say so."""
         from ccdnight import tasks
 
-        def refuse(*args, **kwargs):
+        def refuse(*_args, **_kwargs):
             msg = "no flat today"
             raise InputError(msg)
 
@@ -457,7 +459,7 @@ class TestOutput:
     def test_folder_without_permission(self, raw, tmp_path, monkeypatch):
         import errno
 
-        def refuse(self, *args, **kwargs):
+        def refuse(self, *_args, **_kwargs):
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
         monkeypatch.setattr(Path, "mkdir", refuse)
@@ -480,7 +482,7 @@ class TestOutput:
         result = reduce(raw.folder, tmp_path / "out", "--workers", "1")
         assert result.exit_code == 6
         assert "no space is left" in result.stderr
-        assert not [path for path in (tmp_path / "out").rglob("*.part")]
+        assert not list((tmp_path / "out").rglob("*.part"))
         monkeypatch.undo()
         assert reduce(raw.folder, tmp_path / "out").exit_code == 0
 
@@ -507,7 +509,8 @@ class TestOutput:
             "science_V_002.fits",
             "sub/science_V_001.fits",
         ]
-        files = sorted(p.relative_to(tmp_path / "out/science").as_posix() for p in (tmp_path / "out/science").rglob("*.fits"))
+        science = tmp_path / "out" / "science"
+        files = sorted(path.relative_to(science).as_posix() for path in science.rglob("*.fits"))
         assert files == [
             "science_V_001.fits.fits",
             "science_V_001.fits.gz.fits",
@@ -574,9 +577,9 @@ class TestCommandLine:
         assert result.exit_code == 0
         assert "'[1:500,1:64]' reaches beyond the frame" in result.stderr
 
-    @pytest.mark.parametrize("options", [["--bias", "frame"], ["--workers", "0"], ["--policy", "lectur"], ["--nothing"]])
+    @pytest.mark.parametrize("options", ["--bias frame", "--workers 0", "--policy lectur", "--nothing"])
     def test_wrong_usage(self, raw, tmp_path, options):
-        assert reduce(raw.folder, tmp_path / "out", *options).exit_code == 2
+        assert reduce(raw.folder, tmp_path / "out", *options.split()).exit_code == 2
 
     def test_missing_raw_folder(self, tmp_path):
         assert reduce(tmp_path / "nowhere", tmp_path / "out").exit_code == 2

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ccdnight import Night, calibrate
-from ccdnight.comparison import compare_night, frame_pulls, star_pulls
+from ccdnight.comparison import compare_night
+from ccdnight.pulls import frame_pulls, star_pulls
 from ccdnight.simulate import Physics, simulate_night
 
 QUIET = {"cosmic_rays": False, "progress": False}
@@ -71,7 +72,7 @@ class TestMistakesWouldBeSeen:
         result, truth, item, masters = parts
         options = masters | changes
         ccd = calibrate(truth.raw_folder / item.input, profile="lfc", overscan=True, window=51, **options)
-        frames = {**{path: None for path in result.science}, item.input: ccd}
+        frames = {**dict.fromkeys(result.science), item.input: ccd}
         return frame_pulls(replace(result, science=frames), truth, item.input)["sky"]
 
     def test_right(self, parts):

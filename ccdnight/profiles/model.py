@@ -191,7 +191,12 @@ class Policy:
 
     def updated(self, **changes):
         """
-        This policy with some entries changed; entries given as None stay as they are.
+        This policy with some entries changed.
+
+        Parameters
+        ----------
+        **changes
+            New values of entries; those given as None stay as they are.
 
         Returns
         -------

@@ -23,7 +23,19 @@ _WHEN = "checksum of this HDU"
 
 @contextlib.contextmanager
 def environment(path):
-    """Turn what the operating system refuses into words of ours."""
+    """
+    Turn what the operating system refuses into words of ours.
+
+    Parameters
+    ----------
+    path : path-like
+        What is written.
+
+    Raises
+    ------
+    OutputError
+        In place of the `OSError`.
+    """
     try:
         yield
     except OSError as error:
