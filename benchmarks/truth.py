@@ -143,7 +143,8 @@ def _one_rejection(night, kind, count, rule, sigma, seed):
     # The same noise with and without particles: what is left of them is the difference, in electron.
     difference = (masters[0].data - masters[1].data) * unit * count
     struck = (hits > 10 * single) & ~truth.bad
-    kept = struck.any(axis=0) & (difference > 5 * single)
+    # A hit adds 10 sigma and more, a good value that was rejected because of it up to 5.
+    kept = struck.any(axis=0) & (difference > 7 * single)
     quiet = (hits.sum(axis=0) == 0) & ~truth.bad
     excess = np.var((difference / single)[quiet], dtype=np.float64) / count
     remove(folder)

@@ -27,9 +27,7 @@ def table_html(title, columns, rows, *, limit=200, caption=""):
     str
     """
     head = "".join(f"<th>{escape(str(name))}</th>" for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows[:limit]
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows[:limit])
     more = f"<p>and {len(rows) - limit} more rows</p>" if len(rows) > limit else ""
     note = f"<p>{escape(caption)}</p>" if caption else ""
     return (

@@ -387,12 +387,7 @@ def _smooth(dark):
     ny, nx = dark.data.shape
     by, bx = max(1, round(ny / _SMOOTH)), max(1, round(nx / _SMOOTH))
     rows, columns = (np.linspace(0, size, n + 1).astype(int) for size, n in ((ny, by), (nx, bx)))
-    blocks = np.array(
-        [
-            [np.nanmedian(dark.data[a:b, c:d]) for c, d in pairwise(columns)]
-            for a, b in pairwise(rows)
-        ]
-    )
+    blocks = np.array([[np.nanmedian(dark.data[a:b, c:d]) for c, d in pairwise(columns)] for a, b in pairwise(rows)])
     # Sample the grid of block medians at every pixel, its centers on the centers of the blocks.
     y = (np.arange(ny) + 0.5) * by / ny - 0.5
     x = (np.arange(nx) + 0.5) * bx / nx - 0.5
@@ -414,6 +409,23 @@ def _dark_variance(bias, dark, current, seconds):
     taken = scaled > 0
     raw = np.maximum(scaled - k**2 * shared, 0)
     return np.where(taken, (1 - k) ** 2 * shared + raw, shared)
+
+
+def identity_of(master):
+    """
+    What a master is known by in PROVENANCE.
+
+    Parameters
+    ----------
+    master : `~astropy.nddata.CCDData`
+        The master.
+
+    Returns
+    -------
+    str
+        SHA-256 of its file where it was read from one by a night, else the short digest of its pixels.
+    """
+    return getattr(master, "_ccdnight_sha256", "") or master_id(master)
 
 
 def master_id(ccd):
@@ -462,7 +474,7 @@ def _tell(result, used, gain_map, noise_map, seconds, saturation):
     for step, master in used.items():
         if master is None:
             continue
-        name, identity = str(master.meta.get("FILENAME", "")).strip() or step, master_id(master)
+        name, identity = str(master.meta.get("FILENAME", "")).strip() or step, identity_of(master)
         meta[cards[step]] = (name[-60:], f"{step.replace('_', ' ')} that was applied")
         words = f"{name}" + (f", {seconds:g} s" if step == "dark" else "")
         if step in ("bias", "dark", "flat"):

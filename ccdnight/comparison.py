@@ -103,7 +103,7 @@ def _master_rows(reduction, truth):
     for name in masters:
         plan = next(item for item in reduction.plan.masters if item.name == name)
         if plan.kind == "dark" and any(item.dark == name for item in reduction.plan.science):
-            rows.append(_dark_row(masters[name], truth, good, edge))
+            rows.append(_dark_row(reduction, truth, plan, good))
         if plan.kind == "flat":
             bled = cut(_near_saturation(truth, plan.inputs), edge)
             rows.append(_flat_row(masters[name], truth, plan.filter, good & ~bled, edge))
@@ -118,7 +118,7 @@ def _bias_row(reduction, truth, name, good, edge):
     usable = good & ~master.mask
     error = _mean_error(master, usable)
     if plan.overscan_window:
-        error = math.hypot(error, _overscan_error(truth) / math.sqrt(len(plan.inputs)))
+        error = math.hypot(error, _overscan_error(reduction) / math.sqrt(len(plan.inputs)))
         level = _overscan_level(reduction, truth, plan.inputs)
         measured = level + float(np.mean(master.data[usable], dtype=np.float64))
     else:
@@ -137,11 +137,13 @@ def _overscan_level(reduction, truth, paths):
     return float(np.mean(levels))
 
 
-def _overscan_error(truth):
-    """Error of the mean overscan level of one frame: read noise over the usable pixels, in adu."""
-    ny = truth.night.camera.shape[0]
-    noise = only(truth.read_noise) / only(truth.gain)
-    return noise / math.sqrt(ny * 25)
+def _overscan_error(reduction):
+    """Error of the mean overscan level of one frame in adu, from what the frames themselves say; 0 without one."""
+    for name in reduction.science:
+        ccd, item = reduction.science[name], next(x for x in reduction.plan.science if x.input == name)
+        if item.overscan_window:
+            return float(ccd.meta["OVSCERR"]) * math.sqrt(item.overscan_window / ccd.data.shape[0])
+    return 0.0
 
 
 def _mean_error(ccd, usable):
@@ -149,15 +151,22 @@ def _mean_error(ccd, usable):
     return float(np.sqrt(np.sum(sigma**2)) / sigma.size)
 
 
-def _dark_row(master, truth, good, edge):
+def _dark_row(reduction, truth, plan, good):
+    master, edge = reduction.masters[plan.name], reduction.plan.policy.edge
     dark = cut(truth.dark, edge)
     # Hot pixels and glow have a truth of their own in `dark`; the level of ordinary pixels is what is quoted.
     plain = good & ~master.mask & (dark < 1.5 * np.median(dark))
     gain, seconds = only(truth.gain), float(master.meta["DARKTIME"])
     measured = clipped_moments(master.data[plain] * gain, sigma=5)[0]
-    level = _overscan_error(truth) / seconds / math.sqrt(master.meta["NCOMBINE"])
-    error = math.hypot(_mean_error(master, plain), level)
-    return Row("dark rate", "electron/s", float(np.mean(dark[plain])), measured, error * gain)
+    level = _overscan_error(reduction) / seconds / math.sqrt(master.meta["NCOMBINE"])
+    error = math.hypot(_mean_error(master, plain), level) * gain
+    name, put_in = "dark rate", float(np.mean(dark[plain]))
+    if not plan.overscan_window and plan.bias:
+        # Without an overscan the level may have drifted between biases and darks, and nobody could tell.
+        biases = next(item.inputs for item in reduction.plan.masters if item.name == plan.bias)
+        drift = [np.mean([cut(truth.bias(path), edge)[plain] for path in paths]) for paths in (plan.inputs, biases)]
+        name, put_in = f"{name}, bias drift in it", put_in + gain * float(drift[0] - drift[1]) / seconds
+    return Row(name, "electron/s", put_in, measured, error)
 
 
 def _flat_row(master, truth, band, good, edge):
@@ -172,6 +181,8 @@ def _flat_row(master, truth, band, good, edge):
     measured = math.sqrt(max(spread - noise, 0))
     # The master is truth and noise; what it adds to the variance beyond sigma**2 is the product of the two.
     error = math.sqrt((4 * np.var(flat[usable]) * noise + 2 * noise**2) / count) / (2 * max(measured, 1e-9))
+    # Charge of particles below the threshold of the rejection stays in it.
+    error = math.hypot(error, 1e-3 * measured)
     if truth.physics.shutter:
         # Not corrected, and put into the flat by the simulator: the two cannot agree.
         return Row(f"flat rms {band}, shutter in it", "", float(np.std(flat[usable])), measured)
@@ -219,7 +230,7 @@ def _sky(frame):
     error = math.sqrt(float(np.sum(frame.ccd.uncertainty.array[dark].astype(np.float64) ** 2))) / values.size
     gain = only(frame.truth.gain)
     if frame.ccd.meta.get("OVSCERR"):
-        error = math.hypot(error, _overscan_error(frame.truth) * gain)
+        error = math.hypot(error, frame.level_error * gain)
     return float(values.mean()), float(np.mean(frame.light[dark], dtype=np.float64)), error
 
 
@@ -229,7 +240,7 @@ def _joint(errors, frames):
     gain, common = only(truth.gain), 0.0
     if frames[0].ccd.meta.get("OVSCERR"):
         # Levels of the overscans of the darks, and of the biases in them, that every frame has taken off.
-        common = _overscan_error(truth) * gain * math.sqrt(1 / 3)
+        common = frames[0].level_error * gain * math.sqrt(1 / 3)
     return float(math.hypot(np.sqrt(np.sum(errors**2)) / errors.size, common))
 
 

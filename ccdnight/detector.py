@@ -133,13 +133,13 @@ def estimate_gain(flats, biases=None, *, method="pair", profile=None):
     bias_mean, noise_map = _bias_of(dark)
     found = [_pair(one, other, bias_mean, noise_map) for one, other in _pairs(lit)]
     top, bottom = (np.concatenate([item[i] for item in found]) for i in (0, 1))
-    gain, error, areas = _ratio(top, bottom)
+    gain, error, areas = _ratio(top, bottom, _area_size(lit[0].shape) ** 2)
     noise = estimate_read_noise(dark, gain=gain)
+    # A read noise in electron is no better known than the gain.
+    noise_error = np.hypot(noise.read_noise_error, noise.read_noise_adu * error * u.electron)
     signal = float(np.mean([item[2] for item in found]))
     unit = u.electron / u.adu
-    return GainEstimate(
-        gain * unit, error * unit, noise.read_noise, noise.read_noise_error, signal, len(found), areas, method
-    )
+    return GainEstimate(gain * unit, error * unit, noise.read_noise, noise_error, signal, len(found), areas, method)
 
 
 def estimate_read_noise(biases, *, gain=None, profile=None):
@@ -180,6 +180,8 @@ def estimate_read_noise(biases, *, gain=None, profile=None):
     kept = np.array([value for value in variances if value < 4 * typical])
     adu = math.sqrt(kept.mean())
     error = kept.std() / math.sqrt(kept.size) / (2 * adu)
+    if kept.size == 1:
+        error = adu / math.sqrt(2 * _area_size(dark[0].shape) ** 2)
     factor = 1.0 if gain is None else float(getattr(gain, "value", gain))
     unit = u.adu if gain is None else u.electron
     return ReadNoiseEstimate(adu * factor * unit, error * factor * unit, adu, len(pairs))
@@ -202,9 +204,13 @@ def _good(source):
     return np.where(flags == 0, data, np.nan).astype(np.float64)
 
 
+def _area_size(shape):
+    ny, nx = shape
+    return min(_BLOCK, ny, nx, max(8, math.isqrt(ny * nx // _LEAST_AREAS)))
+
+
 def _areas(image):
-    ny, nx = image.shape
-    size = min(_BLOCK, ny, nx, max(8, math.isqrt(ny * nx // _LEAST_AREAS)))
+    (ny, nx), size = image.shape, _area_size(image.shape)
     for y in range(0, ny - size + 1, size):
         for x in range(0, nx - size + 1, size):
             yield image[y : y + size, x : x + size]
@@ -273,8 +279,12 @@ def _flatten(area, good):
     return (area - plane[0] - plane[1] * x - plane[2] * y) * math.sqrt(good.sum() / (good.sum() - 2))
 
 
-def _ratio(top, bottom):
-    """Ratio of sums over the areas, outlying areas left out, and its error from their scatter."""
+def _ratio(top, bottom, pixels):
+    """
+    Ratio of sums over the areas, outlying areas left out, and its error from their scatter.
+
+    A single area has none: its error is that of the variance of so many pixels.
+    """
     single = bottom / top
     center = np.median(single)
     if not center > 0:
@@ -283,7 +293,10 @@ def _ratio(top, bottom):
     width = 1.4826 * np.median(np.abs(single - center))
     kept = np.abs(single - center) <= 4 * width if width > 0 else np.ones(single.size, bool)
     gain = top[kept].sum() / bottom[kept].sum()
-    error = gain * single[kept].std() / single[kept].mean() / math.sqrt(max(kept.sum() - 1, 1))
+    if kept.sum() > 1:
+        error = gain * single[kept].std() / single[kept].mean() / math.sqrt(kept.sum() - 1)
+    else:
+        error = gain * math.sqrt(2 / pixels)
     return float(gain), float(error), int(kept.sum())
 
 

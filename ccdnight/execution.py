@@ -132,9 +132,7 @@ def _run(task, outcomes):
     except CcdnightError as error:
         return Outcome(task.name, error=error, seconds=time.perf_counter() - begin)
     except Exception as error:  # noqa: BLE001 - an error of ours must not cost the other frames: recorded
-        return Outcome(
-            task.name, error=error, trace=traceback.format_exc(), seconds=time.perf_counter() - begin
-        )
+        return Outcome(task.name, error=error, trace=traceback.format_exc(), seconds=time.perf_counter() - begin)
     return Outcome(task.name, value, seconds=time.perf_counter() - begin)
 
 

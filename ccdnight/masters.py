@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ccdnight.calibration import dark_for, dark_seconds, master_id, require_level_off, significant_flags
+from ccdnight.calibration import dark_for, dark_seconds, identity_of, master_id, require_level_off, significant_flags
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
 from ccdnight.flags import FLAGS
 from ccdnight.noise import noise_model
@@ -128,7 +128,7 @@ def make_dark(
     """
     bias = _as_master(bias)
     sources = _open(frames, profile, _overscan_like(bias, overscan), window)
-    _check_bias(sources, bias)
+    _check_masters(sources, bias)
     _refuse_twice(sources, bias=bias, dark=True)
     seconds = _dark_times(sources) if exposures is None else [float(item) for item in exposures]
     for source, value in zip(sources, seconds, strict=True):
@@ -137,9 +137,7 @@ def make_dark(
     calibrated = [_Corrected(source, bias=bias) for source in sources]
     noise = noise_model(sources, gain=gain, read_noise=read_noise)
     scales = [1 / value for value in seconds]
-    result = stack(
-        calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers
-    )
+    result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     # The master bias is common to all of them; its error does not average out.
     extra = None if bias is None else sigma_of(bias)
     error = result.error if extra is None else np.hypot(result.error, extra / np.float32(np.mean(seconds)))
@@ -206,7 +204,7 @@ def make_flat(
         raise ValueError(msg)
     bias, dark = _as_master(bias), _as_master(dark)
     sources = _open(frames, profile, _overscan_like(bias, overscan), window)
-    _check_bias(sources, bias)
+    _check_masters(sources, bias, dark)
     _refuse_twice(sources, bias=bias, dark=dark, flat=True)
     for source in sources:
         require_level_off(dark, bias is not None or source.overscan_applied, source.name)
@@ -223,9 +221,7 @@ def make_flat(
         # The frames are in adu of the mean gain, and so are the noises.
         gain = None if noise.gain is None else noise.gain / electron
         noise = replace(noise, read_noise=noise.read_noise * electron, gain=gain)
-    result = stack(
-        calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers
-    )
+    result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     good = np.isfinite(result.data) & (result.count > 0)
     # Rows that never see light would pull the median of the rest: 1 % of them by 0.02 %.
     good &= result.data > _DEAD * np.median(result.data[good])
@@ -234,7 +230,7 @@ def make_flat(
         result, sources, "flat", "", error=result.error / norm, norm=norm, reject=reject, method=method, bias=bias
     )
     if dark is not None:
-        mark_applied(ccd, "dark", str(dark.meta.get("FILENAME", "dark")))
+        _tell_master(ccd, "dark", dark)
     ccd.meta["FLATNORM"] = (norm, f"[adu] {normalize} of the stack, now 1")
     return ccd
 
@@ -289,13 +285,15 @@ def _overscan_like(bias, overscan):
     return overscan
 
 
-def _check_bias(sources, bias):
-    if bias is None:
-        return
-    if bias.data.shape != sources[0].shape:
-        reason = f"shape {sources[0].shape} differs from {bias.data.shape} of the bias"
-        raise FrameError(sources[0].name, reason)
-    for source in sources:
+def _check_masters(sources, bias, dark=None):
+    for role, master, unit in (("bias", bias, "adu"), ("dark", dark, "adu / s")):
+        if master is not None and master.data.shape != sources[0].shape:
+            reason = f"shape {sources[0].shape} differs from {master.data.shape} of the {role}"
+            raise FrameError(sources[0].name, reason)
+        if master is not None and str(master.unit) != unit:
+            msg = f"the {role} is in {str(master.unit)!r}; a master {role} is in {unit!r}"
+            raise InputError(msg)
+    for source in sources if bias is not None else ():
         if source.overscan_applied != bool(is_applied(bias.meta, "overscan")):
             reason = "its overscan and that of the bias must both be subtracted, or neither"
             raise FrameError(source.name, reason)
@@ -398,8 +396,7 @@ def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, m
     if all(source.trimmed for source in sources):
         mark_applied(ccd, "trim", "every frame before they were combined")
     if bias is not None:
-        mark_applied(ccd, "bias", str(bias.meta.get("FILENAME", "bias")))
-        ccd.meta["BIASFILE"] = (str(bias.meta.get("FILENAME", "bias"))[-60:], "bias that was subtracted")
+        _tell_master(ccd, "bias", bias)
         ccd.meta["BIASID"] = (master_id(bias), "digest of that bias")
     record_step(
         ccd,
@@ -410,6 +407,14 @@ def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, m
         reject=reject,
     )
     return ccd
+
+
+def _tell_master(ccd, role, master):
+    """Cards and provenance of a master that was subtracted from every frame."""
+    name = str(master.meta.get("FILENAME", role))
+    mark_applied(ccd, role, name)
+    ccd.meta[f"{role.upper()}FILE"] = (name[-60:], f"{role} that was subtracted")
+    record_step(ccd, role, inputs=[(name, identity_of(master), role)])
 
 
 def _base(name):

@@ -59,9 +59,7 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
             if row["remark"]:
                 which = " ".join(part for part in ("detector", key[0], amplifier.name) if part)
                 notes.append(f"{which}: {row['remark']}")
-    amplifiers = tuple(
-        replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers
-    )
+    amplifiers = tuple(replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers)
     return {"rows": rows, "profile": replace(profile, amplifiers=amplifiers), "notes": notes}
 
 

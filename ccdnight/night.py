@@ -137,9 +137,7 @@ class Night:
 
     def _longitudes(self):
         headers = (self._collection.raw_header(str(path)) for path in self._collection.files)
-        return [
-            None if isinstance(raw, Exception) else site_of(raw.header, self.profile)[1] for raw in headers
-        ]
+        return [None if isinstance(raw, Exception) else site_of(raw.header, self.profile)[1] for raw in headers]
 
     def _moves(self, rows, policy):
         """Whether overscan rows move with image rows, for each set of frames that has biases and an overscan."""
@@ -147,9 +145,7 @@ class Night:
             return {}
         found = {}
         for key in dict.fromkeys(row.key for row in rows):
-            names = [
-                row.path for row in rows if row.key == key and row.kind == "bias" and row.overscan == row.overscan
-            ]
+            names = [row.path for row in rows if row.key == key and row.kind == "bias" and row.overscan == row.overscan]
             if len(names) > 1:
                 found[key] = overscan_moves_with_rows(self._collection, names)
         return found

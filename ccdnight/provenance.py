@@ -159,9 +159,7 @@ def set_records(ccd, records):
     records : iterable of StepRecord or of tuple
         The records.
     """
-    ccd._ccdnight_records = [
-        item if isinstance(item, StepRecord) else StepRecord(*map(str, item)) for item in records
-    ]
+    ccd._ccdnight_records = [item if isinstance(item, StepRecord) else StepRecord(*map(str, item)) for item in records]
 
 
 def record_rows(ccd):

@@ -37,6 +37,9 @@ class TrueFrame:
         self.hits = cut(truth.cosmic_rays(path), edge)
         self.sigma = np.sqrt(cut(truth.variance(path), edge)) / np.maximum(flat, 0.05)
         self.good, self.edge = good, edge
+        # Error of the mean level of the overscan, common to all pixels, in adu.
+        smoothed = self.plan.overscan_window / self.ccd.data.shape[0]
+        self.level_error = float(self.ccd.meta.get("OVSCERR", 0.0)) * float(np.sqrt(smoothed))
         self.sky = float(np.median(self.light[good]))
 
 

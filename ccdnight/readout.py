@@ -22,7 +22,7 @@ from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
 from ccdnight.profiles.interpret import first_number, read_facts
 from ccdnight.provenance import digest_file, mark_applied, record_step, refuse_twice
-from ccdnight.statistics import clipped_mean_rows
+from ccdnight.statistics import clipped_mean_rows, clipped_moments
 
 __all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
 
@@ -87,9 +87,7 @@ def read_frame(path, *, profile=None):
         view[data[item.data] >= level] |= FLAGS["SATURATED"].value
     flags[~np.isfinite(data)] |= FLAGS["NO_DATA"].value
     ccd = make_ccd(data, unit="adu", meta=header, flags=flags)
-    record_step(
-        ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems
-    )
+    record_step(ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems)
     return ccd
 
 
@@ -184,11 +182,14 @@ def measure_overscan(pixels, *, along_rows=True, window=DEFAULT_WINDOW):
     rows = np.asarray(pixels) if along_rows else np.asarray(pixels).T
     level, error = clipped_mean_rows(rows)
     window = min(window, level.size)
+    error = float(np.median(error))
     if window > 1:
-        level = _smooth(level, window)
-    error = float(np.median(error) / np.sqrt(max(window, 1)))
+        smooth = _smooth(level, window)
+        # Overscan rows can scatter by more than their pixels do (Nickel: 1.8 adu against 1.1).
+        error = max(error, clipped_moments(level - smooth)[1]) / np.sqrt(window)
+        level = smooth
     shaped = level[:, None] if along_rows else level[None, :]
-    return Overscan(shaped.astype(np.float32), error, float(level.mean()))
+    return Overscan(shaped.astype(np.float32), float(error), float(level.mean()))
 
 
 def _smooth(level, window):

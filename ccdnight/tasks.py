@@ -166,9 +166,11 @@ def _applied(output, name, outcomes):
 
 
 @functools.lru_cache(maxsize=6)
-def _read_master(path, digest):  # noqa: ARG001 - the digest tells a new file from an old one of the same name
+def _read_master(path, digest):
     """Masters serve many frames of a night; a few are kept."""
-    return read_ccd(path)
+    ccd = read_ccd(path)
+    ccd._ccdnight_sha256 = digest
+    return ccd
 
 
 def make_science(folder, output, item, policy, cosmic_rays, outcomes):

@@ -81,9 +81,7 @@ def lecture_reduction(folder, *, detector=0):
         for name in sorted({frame.filter for frame in lamps})
     }
     science = {
-        frame.name: _calibrated(frame, bias, dark, flats[frame.filter])
-        for frame in frames
-        if frame.kind == "OBJECT"
+        frame.name: _calibrated(frame, bias, dark, flats[frame.filter]) for frame in frames if frame.kind == "OBJECT"
     }
     return LectureReduction(bias, dark, flats, science)
 

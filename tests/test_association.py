@@ -251,7 +251,7 @@ class TestBiasSource:
     def rows(self, **changes):
         rows = [row(f"b{i}.fits", "bias", overscan=1000.0, level=1010.0) for i in range(5)]
         rows += [row(f"f{i}.fits", "flat", overscan=1000.0, level=21000.0) for i in range(3)]
-        return rows + [row("s.fits", "science", **({"overscan": 960.0, "level": 1200.0} | changes))]
+        return [*rows, row("s.fits", "science", **({"overscan": 960.0, "level": 1200.0} | changes))]
 
     def test_both_where_there_is_an_overscan(self):
         source = choose_bias_source(self.rows(), Policy())

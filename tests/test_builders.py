@@ -151,9 +151,7 @@ def test_lfc_levels_are_those_of_the_lecture(lfc):
     assert np.median(dark[:, 1000:2000]) == pytest.approx(1198, abs=1)
     assert dark[:20, :20].mean() > 3000
     assert np.median(pixels(lfc, "ccd.014.0.fits")[:248, :2048]) == pytest.approx(21559, rel=0.005)
-    flat, science = (
-        np.median(pixels(lfc, path)[:, 2058:2069]) for path in ("ccd.014.0.fits", "ccd.037.0.fits")
-    )
+    flat, science = (np.median(pixels(lfc, path)[:, 2058:2069]) for path in ("ccd.014.0.fits", "ccd.037.0.fits"))
     assert (flat, science) == (pytest.approx(1141, abs=1), pytest.approx(1105, abs=1))
 
 
@@ -267,9 +265,7 @@ def test_aspen_header_and_layout(tmp_path):
     truth = aspen_night(tmp_path, n_bias=2, n_dark=2)
     assert truth.paths("bias")[0] == "Bias-S001-R001-C001-NoFilt.fit"
     assert truth.paths("science") == ["kelt-16-b-S001-R001-C084-r.fit", "kelt-16-b-S001-R001-C125-r.fit"]
-    bias, flat, light = (
-        fits.getheader(tmp_path / truth.paths(kind)[0]) for kind in ("bias", "flat", "science")
-    )
+    bias, flat, light = (fits.getheader(tmp_path / truth.paths(kind)[0]) for kind in ("bias", "flat", "science"))
     assert bias["INSTRUME"] == "AspenCG16"
     assert (bias["BIASSEC"], bias["TRIMSEC"]) == ("[128:141]", "[1:128, :]")
     assert (bias["BUNIT"], bias["RADECSYS"], bias["SET-TEMP"]) == ("adu", "FK5", -20.0)

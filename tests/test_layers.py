@@ -190,9 +190,7 @@ def test_the_graph_is_not_empty():
     """A checker that reads nothing would be pleased with everything."""
     texts = sources()
     packages = {name.rpartition(".")[0] for name in texts}
-    edges = {
-        (name, target) for name in texts for target, _ in targets_of(name, texts[name], set(texts), packages)
-    }
+    edges = {(name, target) for name in texts for target, _ in targets_of(name, texts[name], set(texts), packages)}
     assert ("profiles.registry", "profiles.loading") in edges
     assert ("readout", "storage") in edges
     assert len(edges) > 30
@@ -263,9 +261,7 @@ def test_heavy_imports_wait():
 def test_heavy_imports_are_seen():
     """Also in a class, in an `if` and in a `try`, but not in a function, where they belong."""
     assert heavy_at_once("plots", "import matplotlib.pyplot as plt") == {"matplotlib"}
-    assert heavy_at_once("plots", "try:\n    from ccdproc import combine\nexcept ImportError:\n    pass") == {
-        "ccdproc"
-    }
+    assert heavy_at_once("plots", "try:\n    from ccdproc import combine\nexcept ImportError:\n    pass") == {"ccdproc"}
     assert heavy_at_once("plots", "def show():\n    import matplotlib") == set()
     assert heavy_at_once("frames", "import ccdproc, matplotlib") == {"matplotlib"}
 

@@ -55,8 +55,13 @@ class TestPlainNight:
         assert {"night.ecsv", "plan.toml", "detector.ecsv", "run.json"} <= names
         assert not list((tmp_path / "out").rglob(".*"))
         assert result.counts == {
-            "inputs": 13, "used": 13, "unused": 0, "rejected": 0, "failed": 0,
-            "masters": 3, "science": 2,
+            "inputs": 13,
+            "used": 13,
+            "unused": 0,
+            "rejected": 0,
+            "failed": 0,
+            "masters": 3,
+            "science": 2,
         }
 
     def test_science_frame(self, raw, tmp_path):

@@ -120,9 +120,7 @@ def offer(monkeypatch, tmp_path):
     def install(source, *names):
         (tmp_path / "other_package.py").write_text(source, encoding="utf-8")
         points = [metadata.EntryPoint(name, f"other_package:{name}", registry.ENTRY_POINTS) for name in names]
-        monkeypatch.setattr(
-            metadata, "entry_points", lambda *, group: points if group == registry.ENTRY_POINTS else []
-        )
+        monkeypatch.setattr(metadata, "entry_points", lambda *, group: points if group == registry.ENTRY_POINTS else [])
         for cached in caches:
             cached.cache_clear()
 
@@ -715,11 +713,7 @@ def test_two_entry_points_of_one_name(offer, monkeypatch):
     """Which of them is used does not depend on the order in which packages are found."""
     one, two = make_toml("policy = {edge = 1}"), make_toml("policy = {edge = 2}")
     offer(f"one, two = {one!r}, {two!r}", "two", "one")
-    points = [
-        metadata.EntryPoint("mine", f"other_package:{item}", registry.ENTRY_POINTS) for item in ("two", "one")
-    ]
+    points = [metadata.EntryPoint("mine", f"other_package:{item}", registry.ENTRY_POINTS) for item in ("two", "one")]
     monkeypatch.setattr(metadata, "entry_points", lambda *, group: points)
-    with pytest.warns(
-        CcdnightWarning, match="'mine' of 'other_package:two' is not used: 'other_package:one'"
-    ):
+    with pytest.warns(CcdnightWarning, match="'mine' of 'other_package:two' is not used: 'other_package:one'"):
         assert get_profile("mine").policy.edge == 1

@@ -45,8 +45,8 @@ TWO_AMP = profile_of(
             name=name, shape=(64, 168), data=data, overscan=overscan, overscan_skip=3, gain=gain, read_noise=noise
         )
         for name, data, overscan, gain, noise in (
-            ("1", "[5:68,1:64]", "[137:152,1:64]", 1.2, 6.0),
-            ("2", "[69:132,1:64]", "[153:168,1:64]", 1.8, 8.0),
+            ("1", "[9:72,1:64]", "[137:152,1:64]", 1.2, 6.0),
+            ("2", "[73:136,1:64]", "[153:168,1:64]", 1.8, 8.0),
         )
     )
 )
@@ -249,9 +249,7 @@ class TestSubtract:
         pixels[:, :100] += columns
         pixels[:50, :100] += 200
         profile = profile_of(
-            Amplifier(
-                shape=SHAPE, data="[1:100,1:50]", overscan="[101:120,1:60]", parallel_overscan="[1:100,51:60]"
-            )
+            Amplifier(shape=SHAPE, data="[1:100,1:50]", overscan="[101:120,1:60]", parallel_overscan="[1:100,51:60]")
         )
         # The parallel overscan is not free of what the serial one runs by; its rows lie 8 adu above the mean.
         result = subtract_overscan(frame_of(pixels), profile=profile, window=1)
@@ -273,7 +271,7 @@ class TestSubtract:
         regions = amplifier_regions(result, TWO_AMP)
         assert [item.name for _, item in regions] == ["1", "2"]
         assert regions[1][0] == (slice(0, 64), slice(64, 128))
-        assert amplifier_regions(ccd, TWO_AMP)[1][0] == (slice(0, 64), slice(68, 132))
+        assert amplifier_regions(ccd, TWO_AMP)[1][0] == (slice(0, 64), slice(72, 136))
 
     def test_lfc_as_it_comes(self, tmp_path):
         """BIASSEC is one row short; the top row gets its level all the same."""

@@ -65,9 +65,7 @@ def _check_sections(entry, notes):
             sections[field] = parse_section(value, amplifier.shape)
         except ValueError as error:
             allowed = " and ".join(repr(word) for word in words)
-            notes.add(
-                f"{entry.where}.{field}", f"{error}; a section of the raw frame is allowed, and {allowed}"
-            )
+            notes.add(f"{entry.where}.{field}", f"{error}; a section of the raw frame is allowed, and {allowed}")
     data = sections.get("data")
     for field in ("overscan", "parallel_overscan"):
         if data and field in sections and _overlap(data, sections[field]):

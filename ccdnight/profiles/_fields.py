@@ -42,9 +42,7 @@ def _name(value, key, notes):
 
 def _binning(value, key, notes):
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or any(
-        isinstance(item, list) and len(item) not in (1, 2) for item in values
-    ):
+    if not isinstance(values, list) or any(isinstance(item, list) and len(item) not in (1, 2) for item in values):
         notes.add(key, f"{shown(value)} is not allowed; a list of keywords and of pairs of keywords is")
         return WRONG
     pairs = [texts(item, f"{key}[{index}]", notes, read=keyword) for index, item in enumerate(values)]
@@ -83,9 +81,7 @@ _POLICY_NUMBERS = {
     "sensitivity_noise": _NOT_NEGATIVE,
     "scale_flats": yes_no,
 }
-_POLICY = _POLICY_NUMBERS | {
-    name: partial(choice, allowed=allowed) for name, allowed in POLICY_CHOICES.items()
-}
+_POLICY = _POLICY_NUMBERS | {name: partial(choice, allowed=allowed) for name, allowed in POLICY_CHOICES.items()}
 _DIALECT = {item.name: partial(texts, read=keyword) for item in fields(Dialect)} | {"binning": _binning}
 _AMPLIFIER = {
     "detector": text,

@@ -92,10 +92,7 @@ def _parent(name, find, notes):
 def _assemble(entries, parent, source):
     changes = {name: entries[name] for name in ("hdu", "standard_binning") if name in entries}
     modes = entries.get("standard_read_modes", parent.standard_read_modes)
-    rules = [
-        KindRule(**item | {"when": MappingProxyType(item.get("when", {}))})
-        for item in entries.get("rules", ())
-    ]
+    rules = [KindRule(**item | {"when": MappingProxyType(item.get("when", {}))}) for item in entries.get("rules", ())]
     return replace(
         parent,
         name=entries["name"],

@@ -1,6 +1,5 @@
 """Cards that may be unreadable, and headers made fit to be written."""
 
-
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
