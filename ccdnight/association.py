@@ -42,7 +42,7 @@ class _Association:
     def __init__(self, rows, aside, profile, policy, row_by_row):
         self.rows, self.aside, self.profile, self.policy = rows, list(aside), profile, policy
         self.match = Matcher(rows, profile, policy, row_by_row)
-        self.notes, self.used = [], {}
+        self.notes, self.used = [], []
         for source in self.match.sources.values():
             self.notes += source.notes
 
@@ -50,10 +50,12 @@ class _Association:
         """Science frames first, then the masters that they need."""
         science = [row for row in self.rows if row.kind == "science"]
         names = science_names([row.path for row in science])
-        planned = [item for row in science if (item := self._science(row, names[row.path]))]
+        chosen = [item for row in science if (item := self._choose(row))]
         if not science:
             self.notes.append("no science frames: every master that the frames allow is made")
             self._need_everything()
+        self.match.name(self.used)
+        planned = [self._science(names[row.path], row, groups, reasons) for row, groups, reasons in chosen]
         masters = self._masters()
         self._tell_unused(masters)
         return Plan(
@@ -65,7 +67,8 @@ class _Association:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _science(self, row, output):
+    def _choose(self, row):
+        """Masters of one science frame and why; None if the policy leaves it out."""
         source = self.match.sources[row.key]
         bias, why_bias = self.match.choose_bias(row)
         if bias is None and not source.window:
@@ -86,20 +89,21 @@ class _Association:
                 self.notes.append(f"{why}; science frames are reduced without it")
         for group in (bias, dark, flat):
             self._need(group)
+        return row, {"bias": bias, "dark": dark, "flat": flat}, reasons
+
+    def _science(self, output, row, groups, reasons):
         return SciencePlan(
             input=row.path,
             output=output,
-            bias=bias.name if bias else "",
-            dark=dark.name if dark else "",
-            flat=flat.name if flat else "",
-            overscan_window=source.window,
+            **{role: group.name if group else "" for role, group in groups.items()},
+            overscan_window=self.match.sources[row.key].window,
             reason="; ".join(reasons),
             problem=row.problem,
         )
 
     def _need(self, group):
         """Mark a set as needed, with the sets that it needs itself."""
-        if group is None or group.name in self.used:
+        if group is None or any(group is other for other in self.used):
             return
         if group.kind == "dark":
             self.match.usable_dark(group)
@@ -109,11 +113,7 @@ class _Association:
             if self.policy.dark_for_flats:
                 group.dark, why_dark = self.match.choose_dark(group.first, group.exposure)
                 group.notes.append(why_dark)
-        least = getattr(self.policy, f"minimum_{group.kind}")
-        if len(group.rows) < least:
-            few = f"{group.name}: {len(group.rows)} frames are fewer than the {least} asked for"
-            self.notes.append(f"{few}; cosmic rays may stay in it")
-        self.used[group.name] = group
+        self.used.append(group)
         for other in (group.bias, group.dark):
             self._need(other)
 
@@ -127,8 +127,13 @@ class _Association:
                     self._need(group)
 
     def _masters(self):
+        for group in self.used:
+            least = getattr(self.policy, f"minimum_{group.kind}")
+            if len(group.rows) < least:
+                few = f"{group.name}: {len(group.rows)} frames are fewer than the {least} asked for"
+                self.notes.append(f"{few}; cosmic rays may stay in it")
         order = {"bias": 0, "dark": 1, "flat": 2}
-        groups = sorted(self.used.values(), key=lambda group: (order[group.kind], group.name))
+        groups = sorted(self.used, key=lambda group: (order[group.kind], group.name))
         return [
             MasterPlan(
                 name=group.name,

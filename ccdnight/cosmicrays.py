@@ -9,6 +9,9 @@ from ccdnight.provenance import record_step
 
 __all__ = ["flag_cosmic_rays"]
 
+#: Rows and columns that a frame must have: astroscrappy writes beyond the arrays of narrower ones.
+_SMALLEST = 8
+
 
 def flag_cosmic_rays(
     ccd,
@@ -48,11 +51,14 @@ def flag_cosmic_rays(
     Raises
     ------
     InputError
-        If the read noise or the gain is not known.
+        If the read noise or the gain is not known, or the frame is narrower than 8 pixels.
     """
     if engine != "astroscrappy":
         msg = f"engine = {engine!r} is not known; known are astroscrappy"
         raise ValueError(msg)
+    if min(ccd.data.shape) < _SMALLEST:
+        msg = f"shape {ccd.data.shape}; cosmic rays are looked for in frames of {_SMALLEST} x {_SMALLEST} and more"
+        raise InputError(msg)
     from astroscrappy import detect_cosmics
 
     if gain is None:

@@ -18,6 +18,8 @@ __all__ = ["GainEstimate", "ReadNoiseEstimate", "estimate_gain", "estimate_read_
 _BLOCK = 64
 _LEAST_AREAS = 16
 _SIGMA = 5.0
+#: Pixels that an area must have, so that a plane can be taken off it.
+_FEWEST = 25
 #: Pairs that are measured at the most; more would share their frames.
 _MOST_PAIRS = 4
 
@@ -251,7 +253,7 @@ def _pair(one, other, bias, noise):
     top, bottom, levels = [], [], []
     for a, b, read in zip(_areas(first), _areas(second), noise, strict=True):
         good = np.isfinite(a) & np.isfinite(b)
-        if good.sum() < 0.5 * a.size:
+        if good.sum() < max(0.5 * a.size, _FEWEST):
             continue
         s1, s2 = a[good].mean(), b[good].mean()
         if min(s1, s2) <= 10 * math.sqrt(read):

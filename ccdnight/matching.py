@@ -95,8 +95,19 @@ class Matcher:
             mine = [row for row in rows if row.key == key]
             self.sources[key] = choose_bias_source(mine, policy, row_by_row.get(key))
         self.groups = {kind: self._groups(kind) for kind in ("bias", "dark", "flat")}
-        for kind, groups in self.groups.items():
-            for group, name in zip(groups, master_names(kind, groups, profile), strict=True):
+
+    def name(self, groups):
+        """
+        Name the sets that are used; those that serve nothing need no name and take none away.
+
+        Parameters
+        ----------
+        groups : iterable of Group
+            Sets.
+        """
+        for kind in self.groups:
+            mine = [group for group in self.groups[kind] if any(group is other for other in groups)]
+            for group, name in zip(mine, master_names(kind, mine, self.profile), strict=True):
                 group.name = name
 
     # -- groups of frames ------------------------------------------------------------------------------

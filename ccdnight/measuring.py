@@ -101,7 +101,7 @@ def _settle(folder, profile, key, amplifier, measured, remark, frames):
         gain, error = measured.gain.value, measured.gain_error.value
         noise, noise_error = measured.read_noise.value, measured.read_noise_error.value
     # A measurement from few pixels is no better than a header that was typed in by hand.
-    poor = gain is not None and error > _POOR * gain
+    poor = gain is not None and not 0 < error <= _POOR * gain
     used_gain = amplifier.gain or (header_gain if poor and header_gain else gain) or header_gain
     if gain is None and measured is not None and used_gain:
         noise = measured.read_noise_adu * used_gain

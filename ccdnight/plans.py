@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from ccdnight._html import table_html
 from ccdnight.exceptions import PlanError, ProfileError
 from ccdnight.profiles import Policy
-from ccdnight.profiles.model import POLICY_CHOICES
+from ccdnight.profiles.loading import read_policy
 
 __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame"]
 
@@ -15,6 +15,8 @@ __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame"]
 FORMAT = 1
 _MASTER_KINDS = ("bias", "dark", "flat")
 FATES = ("unused", "rejected", "failed")
+#: Bytes that a part of an output's path may have; a temporary name is a little longer.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class SciencePlan:
         Path of the raw file relative to the raw folder.
     output : str
         Path of the product relative to ``science/``.
-    bias, dark, flat, bad_pixels : str
+    bias, dark, flat : str
         Names of masters; '' for none.
     overscan_window : int
         As in `MasterPlan`.
@@ -76,7 +78,6 @@ class SciencePlan:
     bias: str = ""
     dark: str = ""
     flat: str = ""
-    bad_pixels: str = ""
     overscan_window: int = 0
     reason: str = ""
     problem: str = ""
@@ -204,7 +205,7 @@ class Plan:
             masters=_entries(body, "masters", MasterPlan),
             science=_entries(body, "science", SciencePlan),
             unused=_entries(body, "unused", UnusedFrame),
-            notes=tuple(str(item) for item in body.get("notes", [])),
+            notes=_notes(body.get("notes", [])),
         )
         plan.validate()
         return plan
@@ -240,7 +241,7 @@ _HEAD = """\
 
 
 def _served(item):
-    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "bad_pixels")]
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
     return ", ".join(name for name in names if name)
@@ -295,32 +296,16 @@ def _entry(item, kind, known, where):
     return kind(**item)
 
 
-def _policy(body):
-    known = {item.name: item for item in fields(Policy)}
-    unknown = sorted(set(body) - set(known))
-    if unknown:
-        msg = f"the plan's policy has unknown entries {unknown}; known are {', '.join(known)}"
+def _notes(value):
+    if not isinstance(value, list):
+        msg = f"the plan's notes are {value!r}; a list of texts is needed"
         raise PlanError(msg)
-    values = {}
-    for key, value in body.items():
-        default = getattr(Policy(), key)
-        if key in POLICY_CHOICES and value not in POLICY_CHOICES[key]:
-            msg = f"the plan's policy: {key} = {value!r}; allowed are {', '.join(POLICY_CHOICES[key])}"
-            raise PlanError(msg)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = (
-            isinstance(value, list)
-            if isinstance(default, tuple)
-            else number
-            if isinstance(default, float)
-            else type(value) is type(default)
-        )
-        if not fits:
-            msg = f"the plan's policy: {key} = {value!r}; a value like {default!r} is needed"
-            raise PlanError(msg)
-        values[key] = tuple(value) if isinstance(value, list) else value
+    return tuple(str(item) for item in value)
+
+
+def _policy(body):
     try:
-        return Policy(**values)
+        return read_policy(body, source="the plan")
     except ProfileError as error:
         raise PlanError(str(error)) from error
 
@@ -345,9 +330,14 @@ def _problems(plan):
             yield from _check_reference(item.input, role, getattr(item, role), made)
         if not _is_inside(item.output) or not item.output.endswith(".fits"):
             yield f"science frame {item.input!r}: output {item.output!r} must be a relative name ending in .fits"
+        if any(len(part.encode()) > _LONGEST for part in PurePosixPath(item.output).parts):
+            yield f"science frame {item.input!r}: a part of its output has more than {_LONGEST} bytes"
         if item.output.casefold() in outputs:
             yield f"{item.input!r} and {outputs[item.output.casefold()]!r} have the same output {item.output!r}"
         outputs[item.output.casefold()] = item.input
+    folders = {str(parent).casefold() for name in outputs for parent in PurePosixPath(name).parents}
+    for name in sorted(folders & set(outputs)):
+        yield f"{outputs[name]!r} has the output {name!r}, which is a folder of other outputs"
     yield from _repeated(plan)
 
 
@@ -359,7 +349,8 @@ def _check_reference(name, role, wanted, made):
 
 def _is_inside(name):
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
+    plain = bool(name) and not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
+    return plain and not set(name) & set("\\:\0")
 
 
 def _repeated(plan):

@@ -154,11 +154,10 @@ def flags_of(ccd):
     `~numpy.ndarray`
         uint16, shape ``(ny, nx)``, a copy.
     """
-    if isinstance(ccd.flags, np.ndarray):
-        return ccd.flags.astype(np.uint16)
-    flags = np.zeros(ccd.data.shape, np.uint16)
+    given = isinstance(ccd.flags, np.ndarray)
+    flags = ccd.flags.astype(np.uint16) if given else np.zeros(ccd.data.shape, np.uint16)
     if ccd.mask is not None:
-        flags[np.broadcast_to(ccd.mask, flags.shape)] = FLAGS["NO_DATA"].value
+        flags[np.broadcast_to(ccd.mask, flags.shape) & (flags == 0)] = FLAGS["NO_DATA"].value
     return flags
 
 

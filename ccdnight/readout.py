@@ -364,9 +364,9 @@ def trim_cards(meta, geometry, profile):
     ny, nx = geometry.trimmed_shape
     dialect = profile.dialect
     origin = _data_section(meta, geometry, dialect)
-    for key in {"BIASSEC", *dialect.overscan_section, *dialect.overscan_columns, *dialect.overscan_rows}:
+    for key in dict.fromkeys(("BIASSEC", *dialect.overscan_section, *dialect.overscan_columns, *dialect.overscan_rows)):
         meta.remove(key, ignore_missing=True, remove_all=True)
-    for key in {"DATASEC", "TRIMSEC", *dialect.data_section, *dialect.trim_section}:
+    for key in dict.fromkeys(("DATASEC", "TRIMSEC", *dialect.data_section, *dialect.trim_section)):
         if key in meta or key in ("DATASEC", "TRIMSEC"):
             meta[key] = f"[1:{nx},1:{ny}]"
     for key in ("CCDSEC", "DETSEC"):

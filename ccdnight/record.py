@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import PurePosixPath
 
 from astropy.table import Table
 
@@ -13,6 +14,7 @@ from ccdnight import storage
 from ccdnight._version import version
 from ccdnight.exceptions import InputError, OutputError
 from ccdnight.measuring import DETECTOR_COLUMNS
+from ccdnight.provenance import digest_file
 from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
 
 __all__ = ["Run"]
@@ -85,11 +87,25 @@ class Run:
         table = self._night_table(outcomes)
         detector = outcomes["detector"].value if outcomes["detector"].ok else {"rows": []}
         run = self._record(outcomes)
+        self._remove_stale(run["digests"])
         storage.write_text(self._output / "plan.toml", self._plan.to_toml())
         storage.write_text(self._output / "detector.ecsv", _ecsv(_detector_table(detector["rows"])))
         storage.write_text(self._output / "night.ecsv", _ecsv(table))
         storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
         return Reduction.assemble(self._output, table, self._plan, run)
+
+    def _remove_stale(self, made):
+        """Products of an earlier run that this one does not have would be taken for its own; changed files stay."""
+        try:
+            before = json.loads((self._output / "run.json").read_text(encoding="utf-8"))["digests"]
+            stale = {name: digest for name, digest in before.items() if name not in made}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return
+        for name, digest in stale.items():
+            path = self._output / name
+            inside = ".." not in PurePosixPath(name).parts and not PurePosixPath(name).is_absolute()
+            if inside and path.is_file() and digest_file(path) == digest:
+                storage.remove_file(path)
 
     def _night_table(self, outcomes):
         rows = {item.path: (item.path, item.kind, "", item.fate, item.reason, "") for item in self._plan.unused}

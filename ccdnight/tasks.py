@@ -20,7 +20,7 @@ from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.measuring import measure_detectors
 from ccdnight.products import read_ccd, to_hdus
-from ccdnight.provenance import digest_file
+from ccdnight.provenance import digest_file, printable
 from ccdnight.record import Run
 
 __all__ = ["build_graph"]
@@ -47,16 +47,15 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     run : Run
     """
     graph, run = TaskGraph(), Run(night, plan, output, cosmic_rays)
-    folder, policy = night.folder, plan.policy
-    profile = replace(night.profile, policy=policy)
+    folder, profile = night.folder, replace(night.profile, policy=plan.policy)
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
     graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
     for master in plan.masters:
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark) if name]
-        graph.add(f"master:{master.name}", make_master, folder, str(output), master, policy, needs=needs)
+        graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
     for item in plan.science:
         needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat) if name]
-        graph.add(f"science:{item.input}", make_science, folder, str(output), item, policy, cosmic_rays, needs=needs)
+        graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
     return graph, run
 
 
@@ -76,7 +75,7 @@ def _measurable(night, plan):
     return rows
 
 
-def make_master(folder, output, master, policy, outcomes):
+def make_master(folder, output, master, profile, outcomes):
     """
     Make one master and write it.
 
@@ -88,8 +87,8 @@ def make_master(folder, output, master, policy, outcomes):
         Raw and output folder.
     master : MasterPlan
         What to make.
-    policy : Policy
-        How.
+    profile : InstrumentProfile
+        The instrument, with the policy of the plan.
     outcomes : dict of str to Outcome
         Of the tasks that it needs.
 
@@ -98,7 +97,7 @@ def make_master(folder, output, master, policy, outcomes):
     dict
         output, used, rejected (path to reason), lacking (masters that could not be applied), statistics.
     """
-    profile = outcomes["detector"].value["profile"] if outcomes["detector"].ok else None
+    profile, policy = _settled(profile, outcomes), profile.policy
     masters = {role: _applied(output, getattr(master, role), outcomes) for role in ("bias", "dark")}
     lacking = [getattr(master, role) for role, ccd in masters.items() if getattr(master, role) and ccd is None]
     common = {
@@ -123,7 +122,7 @@ def make_master(folder, output, master, policy, outcomes):
                 msg = f"master {master.name}: none of its {len(rejected)} inputs can be used: {error.reason}"
                 raise InputError(msg) from error
     name = f"{master.name}.fits"
-    ccd.meta["FILENAME"] = (name, "name of this file")
+    ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
     path = Path(output, "masters", name)
     storage.write_fits(path, to_hdus(ccd))
     good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
@@ -136,6 +135,11 @@ def make_master(folder, output, master, policy, outcomes):
         "digest": digest_file(path),
         "statistics": statistics,
     }
+
+
+def _settled(profile, outcomes):
+    """The profile with gain and read noise as measured; as it was if they could not be."""
+    return outcomes["detector"].value["profile"] if outcomes["detector"].ok else profile
 
 
 def _combine(kind, paths, masters, policy, common):
@@ -173,7 +177,7 @@ def _read_master(path, digest):
     return ccd
 
 
-def make_science(folder, output, item, policy, cosmic_rays, outcomes):
+def make_science(folder, output, item, profile, cosmic_rays, outcomes):
     """
     Calibrate one science frame and write it.
 
@@ -183,8 +187,8 @@ def make_science(folder, output, item, policy, cosmic_rays, outcomes):
         Raw and output folder.
     item : SciencePlan
         What to apply.
-    policy : Policy
-        How.
+    profile : InstrumentProfile
+        The instrument, with the policy of the plan.
     cosmic_rays : bool
         Whether cosmic rays are flagged.
     outcomes : dict of str to Outcome
@@ -195,9 +199,7 @@ def make_science(folder, output, item, policy, cosmic_rays, outcomes):
     dict
         output, lacking (masters that could not be made), and what was measured.
     """
-    if not outcomes["detector"].ok:
-        raise InputError(str(outcomes["detector"].error))
-    profile = outcomes["detector"].value["profile"]
+    profile, policy = _settled(profile, outcomes), profile.policy
     masters = {role: _applied(output, getattr(item, role), outcomes) for role in ("bias", "dark", "flat")}
     lacking = [getattr(item, role) for role, ccd in masters.items() if getattr(item, role) and ccd is None]
     for role, ccd in masters.items():
@@ -214,9 +216,12 @@ def make_science(folder, output, item, policy, cosmic_rays, outcomes):
         **masters,
     )
     if cosmic_rays:
-        ccd = flag_cosmic_rays(ccd)
+        try:
+            ccd = flag_cosmic_rays(ccd)
+        except InputError as error:
+            ccd.meta["HISTORY"] = printable(f"cosmic rays are not flagged: {error}")
     measured = annotate(ccd, profile)
-    ccd.meta["FILENAME"] = (Path(item.output).name[-60:], "name of this file")
+    ccd.meta["FILENAME"] = (printable(Path(item.output).name)[-60:], "name of this file")
     for name in lacking:
         ccd.meta["HISTORY"] = f"lacking: {name} could not be made"
     path = Path(output, "science", item.output)

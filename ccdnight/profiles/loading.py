@@ -9,9 +9,9 @@ import tomli_w
 from ccdnight.exceptions import ProfileError
 from ccdnight.profiles._checks import Notes, read_table, shown
 from ccdnight.profiles._fields import SORTS, TOP
-from ccdnight.profiles.model import InstrumentProfile, KindRule
+from ccdnight.profiles.model import InstrumentProfile, KindRule, Policy
 
-__all__ = ["FORMAT", "profile_to_toml", "read_profile"]
+__all__ = ["FORMAT", "profile_to_toml", "read_policy", "read_profile"]
 
 #: Version of the format that is written, and the newest that is read.
 FORMAT = 1
@@ -52,6 +52,32 @@ def read_profile(toml, *, find, source="profile"):
     parent = _parent(entries.get("extends", "generic"), find, notes)
     notes.raise_any()
     return _assemble(entries, parent, source)
+
+
+def read_policy(table, *, source="policy"):
+    """
+    Make a policy of a table of TOML.
+
+    Parameters
+    ----------
+    table : dict
+        Its entries; what is missing has its default.
+    source : str, optional
+        What it is a part of, for messages.
+
+    Returns
+    -------
+    Policy
+
+    Raises
+    ------
+    ProfileError
+        With every mistake.
+    """
+    notes = Notes(source)
+    entries = read_table({"policy": table}, {"policy": TOP["policy"]}, "", notes)
+    notes.raise_any()
+    return Policy(**entries["policy"])
 
 
 def _parse(toml, source):

@@ -4,7 +4,7 @@ from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
 from ccdnight.storage.reading import RawHeader, open_plain, read_header, read_pixels
-from ccdnight.storage.writing import make_folder, write_bytes, write_fits, write_text
+from ccdnight.storage.writing import make_folder, remove_file, write_bytes, write_fits, write_text
 
 __all__ = [
     "FITS_SUFFIXES",
@@ -18,6 +18,7 @@ __all__ = [
     "product_name",
     "read_header",
     "read_pixels",
+    "remove_file",
     "safe_name",
     "write_bytes",
     "write_fits",

@@ -15,7 +15,7 @@ from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import OutputError
 from ccdnight.storage.names import safe_name
 
-__all__ = ["make_folder", "write_bytes", "write_fits", "write_text"]
+__all__ = ["make_folder", "remove_file", "write_bytes", "write_fits", "write_text"]
 
 #: What CHECKSUM comments say instead of the time, so that equal content gives equal bytes.
 _WHEN = "checksum of this HDU"
@@ -71,6 +71,24 @@ def make_folder(path):
     """
     with environment(path):
         Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def remove_file(path):
+    """
+    Remove a file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Raises
+    ------
+    OutputError
+        If the environment does not allow it.
+    """
+    with environment(path):
+        Path(path).unlink(missing_ok=True)
 
 
 def write_bytes(path, data):
