@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from ccdnight._inputs import check_frame, positive
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
 from ccdnight.products import derive, flags_of, header_of, make_ccd, read_ccd, sigma_of
@@ -98,7 +99,7 @@ def calibrate(
     for step, wanted in (("bias", bias), ("dark", dark), ("flat", flat), ("gain", True)):
         if wanted is not None:
             refuse_twice(ccd, step, name)
-    _check_unit(ccd, name)
+    check_frame(ccd, name)
     maps = _noise_of(ccd, profile, gain, read_noise, name)
     if saturation is not None:
         ccd = _flag_saturated(ccd, saturation)
@@ -150,15 +151,9 @@ def _master(item):
     return item if item is None or hasattr(item, "uncertainty") else read_ccd(item)
 
 
-def _check_unit(ccd, name):
-    if str(ccd.unit) not in ("adu", "count", "ct"):
-        msg = f"{name}: its unit is {str(ccd.unit)!r}; a raw frame is in adu"
-        raise InputError(msg)
-
-
 def _flag_saturated(ccd, level):
     flags = flags_of(ccd)
-    flags[ccd.data >= float(getattr(level, "value", level))] |= FLAGS["SATURATED"].value
+    flags[ccd.data >= positive(level, "adu", "saturation")] |= FLAGS["SATURATED"].value
     return derive(ccd, flags=flags)
 
 
@@ -179,16 +174,6 @@ def _read_out(ccd, frame, profile, bias, overscan, window):
     return ccd
 
 
-def _value(quantity, unit, name):
-    """A number in the documented unit; a Quantity is converted, anything not positive is refused."""
-    if hasattr(quantity, "to_value"):
-        quantity = quantity.to_value(unit)
-    if not np.all(np.isfinite(quantity)) or not np.all(np.asarray(quantity) > 0):
-        msg = f"{name} = {quantity!r}; it must be a positive number in {unit}"
-        raise InputError(msg)
-    return quantity
-
-
 def _noise_of(ccd, profile, gain, read_noise, name):
     """Gain and read noise: what was given, else one value for each amplifier's Amplifier, else the header's."""
     amplifier = None
@@ -199,7 +184,7 @@ def _noise_of(ccd, profile, gain, read_noise, name):
     values = []
     for given, attribute, unit in ((gain, "gain", "electron / adu"), (read_noise, "read_noise", "electron")):
         if given is not None:
-            values.append(_value(given, unit, attribute))
+            values.append(positive(given, unit, attribute))
             continue
         if isinstance(amplifier, tuple) and all(getattr(item, attribute) for item in amplifier):
             values.append([getattr(item, attribute) for item in amplifier])
@@ -316,11 +301,7 @@ def _variance(master):
 
 def _seconds(ccd, profile, exposure, name):
     if exposure is not None:
-        seconds = float(exposure.to_value("s") if hasattr(exposure, "to_value") else exposure)
-        if not 0 <= seconds < np.inf:
-            msg = f"exposure = {exposure!r}; it must be 0 or more, in s"
-            raise InputError(msg)
-        return seconds
+        return positive(exposure, "s", "exposure", zero=True)
     profile = find_profile(profile, ccd.meta)
     facts = read_facts(ccd.meta, profile)
     seconds = facts.dark_time if profile.policy.use_dark_time else facts.exposure

@@ -2,13 +2,15 @@
 
 import json
 import math
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
 import click
 
-from ccdnight.exceptions import CcdnightError, OutputError, OutputLockedError, PlanError, ProfileError
+from ccdnight.exceptions import CcdnightError, InputError, OutputError, OutputLockedError, PlanError, ProfileError
 
 __all__ = ["main"]
 
@@ -31,6 +33,7 @@ class _Commands(click.Group):
         except CcdnightError as error:
             _fail(error, NOTHING)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one, out of impatience, changes nothing
             _fail("interrupted; what was finished is kept", INTERRUPTED)
 
 
@@ -80,6 +83,9 @@ def main():
     # Warnings of libraries about single cards would bury what an observer has to know; ours are printed.
     from ccdnight.exceptions import CcdnightWarning
 
+    # Who ends a run kindly gets what Ctrl-C gives: nothing half-written, and no lock left behind.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", CcdnightWarning)
     warnings.showwarning = lambda message, *args, **kwargs: click.echo(f"ccdnight: {message}", err=True)
@@ -121,13 +127,20 @@ _choices = {
 }
 
 
+def _known_policy(_ctx, _param, value):
+    from ccdnight.profiles.model import NAMED_POLICIES
+
+    if value is not None and value not in NAMED_POLICIES:
+        msg = f"{value!r} is not known; known are {', '.join(NAMED_POLICIES)}"
+        raise click.BadParameter(msg)
+    return value
+
+
 def _policy_options(function):
     for name in ("flat", "dark", "bias"):
         choice = click.Choice(_choices[name])
         function = click.option(f"--{name}", type=choice, help=f"Policy for the {name}.")(function)
-    from ccdnight.profiles.model import NAMED_POLICIES
-
-    return click.option("--policy", type=click.Choice(list(NAMED_POLICIES)), help="A named policy.")(function)
+    return click.option("--policy", metavar="NAME", callback=_known_policy, help="A named policy: lecture.")(function)
 
 
 @main.command()
@@ -245,7 +258,8 @@ def _tell(result):
     for name, trace in list(result.run["errors"].items())[:1]:
         click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)
     if not result.masters and not result.science:
-        click.echo("nothing could be reduced; night.ecsv says why for every file", err=True)
+        why = "; night.ecsv says why for every file" if result.counts["inputs"] else ""
+        click.echo(f"nothing could be reduced{why}", err=True)
 
 
 @main.group()
@@ -298,7 +312,10 @@ def simulate(profile, out, seed, size, faults, as_json):
     """
     from ccdnight.simulate import simulate_night
 
-    truth = simulate_night(out, profile, seed=seed, size=size, faults=faults)
+    try:
+        truth = simulate_night(out, profile, seed=seed, size=size, faults=faults)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     count = len(truth.night.exposures)
     if as_json:
         _print_json({"output": str(out), "profile": profile, "seed": seed, "size": size, "frames": count})

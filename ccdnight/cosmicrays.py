@@ -1,10 +1,11 @@
 """Cosmic rays in single frames, by Laplacian edge detection (van Dokkum 2001, PASP 113, 1420)."""
 
 import numpy as np
+from astropy.nddata import CCDData
 
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
-from ccdnight.products import derive, flags_of, sigma_of
+from ccdnight.products import derive, flags_of, read_ccd, sigma_of
 from ccdnight.provenance import record_step
 
 __all__ = ["flag_cosmic_rays"]
@@ -30,7 +31,7 @@ def flag_cosmic_rays(
 
     Parameters
     ----------
-    ccd : `~astropy.nddata.CCDData`
+    ccd : `~astropy.nddata.CCDData` or path-like
         A calibrated frame. Its flagged pixels are left out, and its own variance is used where it has one.
     engine : {'astroscrappy'}, optional
         What does it.
@@ -53,6 +54,8 @@ def flag_cosmic_rays(
     InputError
         If the read noise or the gain is not known, or the frame is narrower than 8 pixels.
     """
+    if not isinstance(ccd, CCDData):
+        ccd = read_ccd(ccd)
     if engine != "astroscrappy":
         msg = f"engine = {engine!r} is not known; known are astroscrappy"
         raise ValueError(msg)

@@ -1,10 +1,10 @@
 """Master frames: bias in adu, dark in adu/s, flat with median 1."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from ccdnight._inputs import frame_list, positive
 from ccdnight.calibration import dark_for, dark_seconds, identity_of, master_id, require_level_off, significant_flags
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
 from ccdnight.flags import FLAGS
@@ -130,7 +130,7 @@ def make_dark(
     sources = _open(frames, profile, _overscan_like(bias, overscan), window)
     _check_masters(sources, bias)
     _refuse_twice(sources, bias=bias, dark=True)
-    seconds = _dark_times(sources) if exposures is None else [float(item) for item in exposures]
+    seconds = _dark_times(sources) if exposures is None else _given_times(exposures, len(sources))
     for source, value in zip(sources, seconds, strict=True):
         if value is None or value <= 0:
             raise FrameError(source.name, f"exposure {value} s; a dark needs one longer than 0")
@@ -259,9 +259,7 @@ def _as_master(item):
 
 
 def _open(frames, profile, overscan, window):
-    if hasattr(frames, "uncertainty") or isinstance(frames, str | Path):
-        frames = [frames]
-    sources = [open_source(frame, profile, overscan=overscan, window=window) for frame in frames]
+    sources = [open_source(frame, profile, overscan=overscan, window=window) for frame in frame_list(frames)]
     require_equal_shapes(sources)
     for source in sources:
         _refuse_empty(source)
@@ -337,6 +335,14 @@ def _dark_times(sources):
         facts = frame_facts(source)
         use_dark_time = find_profile(source.profile, source.header).policy.use_dark_time
         times.append(facts.dark_time if use_dark_time else facts.exposure)
+    return times
+
+
+def _given_times(exposures, count):
+    times = [positive(item, "s", "exposures") for item in exposures]
+    if len(times) != count:
+        msg = f"exposures: {len(times)} are given for {count} frames"
+        raise InputError(msg)
     return times
 
 

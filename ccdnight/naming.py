@@ -1,8 +1,14 @@
 """Names of products: they depend on the product and the profile; only where two would be equal do they say more."""
 
+from pathlib import PurePosixPath
+
+from ccdnight.provenance import digest_bytes
 from ccdnight.storage import product_name, safe_name
 
 __all__ = ["master_names", "science_names"]
+
+#: Bytes of a part of a name; file systems take 255, and a temporary name is longer.
+_LONGEST = 200
 
 
 def master_names(kind, groups, profile):
@@ -79,6 +85,18 @@ def _distinguish(name, group, other, taken):
     return f"{name}_{number}"
 
 
+def _shortened(name):
+    """A name whose parts are short enough for any file system; what is cut is told apart by a digest."""
+    parts = []
+    for part in PurePosixPath(name).parts:
+        if len(part.encode()) > _LONGEST:
+            ending = ".fits" if part.endswith(".fits") else ""
+            kept = part.encode()[: _LONGEST - 20].decode(errors="ignore")
+            part = f"{kept}_{digest_bytes(part.encode())[:8]}{ending}"
+        parts.append(part)
+    return PurePosixPath(*parts).as_posix()
+
+
 def science_names(paths):
     """
     Names of the products of science frames.
@@ -94,15 +112,18 @@ def science_names(paths):
         The relative path with its suffix replaced by ``.fits``; where two would then be equal (a.fits beside
         a.fits.gz, or names that differ in case only) the whole name is kept, with ``.fits`` behind it.
     """
-    plain = {path: product_name(path) for path in paths}
+    plain = {path: _shortened(product_name(path)) for path in paths}
     counts = {}
     for name in plain.values():
         counts[name.casefold()] = counts.get(name.casefold(), 0) + 1
+        for folder in PurePosixPath(name.casefold()).parents:
+            # A file cannot have the name of a folder: it keeps its whole name then.
+            counts[str(folder)] = 2
     names, taken = {}, set()
     for path in paths:
         name = plain[path]
         if counts[name.casefold()] > 1:
-            name = path + ".fits"
+            name = _shortened(path + ".fits")
         base, number = name[: -len(".fits")], 2
         while name.casefold() in taken:
             name, number = f"{base}_{number}.fits", number + 1

@@ -1,15 +1,16 @@
 """A whole night: from a folder of raw frames to masters and calibrated science frames."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
-from ccdnight.exceptions import InputError, PlanError
+from ccdnight.exceptions import InputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
-from ccdnight.plans import Plan
+from ccdnight.plans import Plan, served
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import site_of
 from ccdnight.profiles.model import NAMED_POLICIES, POLICY_CHOICES
@@ -118,6 +119,10 @@ class Night:
         Plan
         """
         chosen = self.policy(policy, bias=bias, dark=dark, flat=flat)
+        if not len(self._collection):
+            suffixes = ", ".join(storage.FITS_SUFFIXES)
+            note = f"no FITS files in {self.folder or 'the list'}: files ending in {suffixes} are looked at"
+            return Plan(profile=self.profile.name, policy=chosen, notes=(note,))
         frames, samples = self.frames, self._collection.measure()
         found = contradictions(frames, samples)
         rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=self._longitudes())
@@ -182,7 +187,7 @@ class Night:
         Raises
         ------
         InputError
-            If the folder holds no FITS files; night.ecsv is written all the same.
+            If the output folder is the raw folder, or something is asked for that this version cannot do.
         PlanError
             If the plan names files that are not there.
         OutputError
@@ -216,7 +221,7 @@ class Night:
             except (OSError, UnicodeDecodeError) as error:
                 msg = f"{plan}: the plan cannot be read: {error}"
                 raise PlanError(msg) from error
-            plan = Plan.from_toml(text)
+            plan = self._as_written(Plan.from_toml(text))
         plan.validate()
         there = {str(path) for path in self.frames["path"]}
         missing = sorted(set(plan.inputs) - there)
@@ -224,6 +229,18 @@ class Night:
             msg = f"the plan names files that are not in the night: {', '.join(missing[:10])}"
             raise PlanError(msg)
         return plan
+
+    def _as_written(self, plan):
+        """A plan from a file: its profile is taken, and its reasons may have been overtaken by an edit."""
+        if plan.profile not in (self.profile.name, self.profile.source):
+            try:
+                self._collection = _collect(self._collection, get_profile(plan.profile))
+            except ProfileError as error:
+                msg = f"the plan's profile: {error}"
+                raise PlanError(msg) from error
+        masters = tuple(replace(item, reason=f"as the plan file says: {served(item)}") for item in plan.masters)
+        science = tuple(replace(item, reason=f"as the plan file says: {served(item)}") for item in plan.science)
+        return replace(plan, masters=masters, science=science)
 
     def __repr__(self):
         return f"<Night of {len(self._collection.files)} files, profile {self.profile.name}>"

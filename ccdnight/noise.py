@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ccdnight._inputs import positive
 from ccdnight.profiles.interpret import first_number
 from ccdnight.readout import find_profile
 from ccdnight.stacking import NoiseModel
@@ -31,6 +32,7 @@ def noise_model(sources, *, gain=None, read_noise=None, sensitivity=0.0, shot=Tr
     NoiseModel
     """
     source = sources[0]
+    sensitivity = positive(sensitivity, "1", "sensitivity_noise", zero=True)
     gain, noise = (_known(source, name, value) for name, value in (("gain", gain), ("read_noise", read_noise)))
     if noise is None:
         read = _read_noise_adu(sources)
@@ -42,7 +44,7 @@ def noise_model(sources, *, gain=None, read_noise=None, sensitivity=0.0, shot=Tr
 
 def _known(source, attribute, given):
     if given is not None:
-        return float(getattr(given, "value", given))
+        return positive(given, "electron / adu" if attribute == "gain" else "electron", attribute)
     values = [getattr(amplifier, attribute) for _, amplifier in source.regions]
     if values and all(values):
         if len(set(values)) == 1:

@@ -9,7 +9,7 @@ from ccdnight.exceptions import PlanError, ProfileError
 from ccdnight.profiles import Policy
 from ccdnight.profiles.loading import read_policy
 
-__all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame"]
+__all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame", "served"]
 
 #: Version of the plan file's format.
 FORMAT = 1
@@ -220,9 +220,9 @@ class Plan:
             What, from what, with which masters, why.
         """
         rows = [
-            (item.name, f"{len(item.inputs)} {item.kind} frames", _served(item), item.reason) for item in self.masters
+            (item.name, f"{len(item.inputs)} {item.kind} frames", served(item), item.reason) for item in self.masters
         ]
-        rows += [(item.output, item.input, _served(item), item.reason) for item in self.science]
+        rows += [(item.output, item.input, served(item), item.reason) for item in self.science]
         return rows + [(item.fate, item.path, "", item.reason) for item in self.unused]
 
     def _repr_html_(self):
@@ -240,11 +240,23 @@ _HEAD = """\
 """
 
 
-def _served(item):
+def served(item):
+    """
+    With what a master or science frame is made, in words.
+
+    Parameters
+    ----------
+    item : MasterPlan or SciencePlan
+        The entry.
+
+    Returns
+    -------
+    str
+    """
     names = [getattr(item, role, "") for role in ("bias", "dark", "flat")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
-    return ", ".join(name for name in names if name)
+    return ", ".join(name for name in names if name) or "nothing"
 
 
 def _lean(item):

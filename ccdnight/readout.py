@@ -14,6 +14,7 @@ from astropy.nddata import CCDData
 from scipy.ndimage import uniform_filter1d
 
 from ccdnight import storage
+from ccdnight._inputs import check_window
 from ccdnight._sections import format_section, parse_section
 from ccdnight.exceptions import FrameError, InputError, SectionError
 from ccdnight.flags import FLAGS
@@ -236,7 +237,7 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
 
     Parameters
     ----------
-    ccd : `~astropy.nddata.CCDData`
+    ccd : `~astropy.nddata.CCDData` or path-like
         An untrimmed raw frame in adu.
     profile : str, path-like or InstrumentProfile, optional
         The instrument; by default the one that the header matches.
@@ -255,12 +256,12 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
     InputError
         If the frame has no usable overscan.
     """
+    if not isinstance(ccd, CCDData):
+        ccd = read_frame(ccd, profile=profile)
     refuse_twice(ccd, "overscan")
     profile = find_profile(profile, ccd.meta)
     _refuse_trimmed(ccd)
-    if not isinstance(window, int | np.integer) or window < 1:
-        msg = f"window = {window!r}; it must be a whole number of 1 or more rows"
-        raise ValueError(msg)
+    check_window(window)
     geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
     if not geometry.has_overscan:
         reasons = "; ".join(geometry.notes) or f"profile {profile.name!r} and the header name none"
@@ -308,7 +309,7 @@ def trim(ccd, *, profile=None):
 
     Parameters
     ----------
-    ccd : `~astropy.nddata.CCDData`
+    ccd : `~astropy.nddata.CCDData` or path-like
         An untrimmed frame.
     profile : str, path-like or InstrumentProfile, optional
         The instrument; by default the one that the header matches. Its policy says how many pixels are cut
@@ -325,6 +326,8 @@ def trim(ccd, *, profile=None):
     AlreadyAppliedError
         If it has been trimmed.
     """
+    if not isinstance(ccd, CCDData):
+        ccd = read_frame(ccd, profile=profile)
     refuse_twice(ccd, "trim")
     profile = find_profile(profile, ccd.meta)
     geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)

@@ -4,10 +4,13 @@ A frame that is read by rows, its overscan subtracted and its amplifiers put tog
 Many frames can be stacked so without holding more than a strip of each in memory.
 """
 
+import os
+
 import numpy as np
 from astropy.nddata import CCDData
 
 from ccdnight import storage
+from ccdnight._inputs import check_frame, check_window
 from ccdnight.exceptions import FrameError, InputError
 from ccdnight.flags import FLAGS
 from ccdnight.products import flags_of
@@ -213,9 +216,14 @@ def open_source(frame, profile=None, *, overscan=None, window=None):
     -------
     ArraySource or FrameSource
     """
-    window = window or DEFAULT_WINDOW
+    window = DEFAULT_WINDOW if window is None else window
+    check_window(window)
     if isinstance(frame, CCDData):
+        check_frame(frame, "CCDData")
         return _open_array(frame, profile, overscan, window)
+    if not isinstance(frame, str | os.PathLike):
+        msg = f"a frame is a CCDData or a path, not {type(frame).__name__}"
+        raise TypeError(msg)
     header = storage.read_header(frame).header
     profile = find_profile(profile, header)
     for step in ("overscan", "trim", "bias", "dark", "flat"):

@@ -1,6 +1,7 @@
 """What all tests share: the real nights, where there are any, and a closed door to the network."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -50,3 +51,12 @@ def _no_network():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect_here)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _signals():
+    """The command line sets handlers of signals; each test finds them as they were."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -25,7 +25,7 @@ LAYERS = (
         "storage",
         "execution",
     ),
-    ("observation", "profiles", "flags", "statistics"),
+    ("_inputs", "observation", "profiles", "flags", "statistics"),
     ("stacking", "products", "geometry", "readout", "sources", "noise", "sampling"),
     ("_files", "_frametable", "combiner", "vetting", "frames", "calibration", "annotation"),
     (

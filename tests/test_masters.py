@@ -186,7 +186,7 @@ class TestDark:
             make_dark(frames_of(2, seconds=seconds, IMAGETYP="DARK"))
 
     def test_exposures_are_one_for_each(self):
-        with pytest.raises(ValueError, match="shorter"):
+        with pytest.raises(ValueError, match="1 are given for 3 frames"):
             make_dark(frames_of(3, seconds=60.0), exposures=[60.0])
 
 

@@ -588,3 +588,110 @@ class TestCommandLine:
 
     def test_missing_raw_folder(self, tmp_path):
         assert reduce(tmp_path / "nowhere", tmp_path / "out").exit_code == 2
+
+
+class TestHardened:
+    """What a hostile tester found once."""
+
+    def test_flat_labelled_bias(self, raw, tmp_path):
+        """It has an exposure, so it differs from the other biases in its header too."""
+        builders.garble_card(raw.folder / "flat_V_001.fits", "IMAGETYP", "IMAGETYP= 'BIAS    '")
+        assert reduce(raw.folder, tmp_path / "out").exit_code == 3
+        fate, reason = fates(tmp_path / "out")["flat_V_001.fits"]
+        assert fate == "rejected"
+        assert "its header says bias" in reason
+
+    def test_hash_seed_changes_nothing(self, raw, tmp_path):
+        """Sets of strings are ordered anew in every process."""
+        import subprocess
+        import sys
+
+        for seed in ("1", "2"):
+            code = "from ccdnight.cli import main; main()"
+            command = [sys.executable, "-c", code, "reduce", raw.folder, tmp_path / seed, "--no-cosmic-rays"]
+            subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True)
+        for path in sorted((tmp_path / "1").rglob("*.fits")):
+            assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+    def test_names_beyond_ascii(self, raw, tmp_path):
+        (raw.folder / "science_V_001.fits").rename(raw.folder / "sp ace é.fits")
+        result = reduce(raw.folder, tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "out" / "science" / "sp ace é.fits").exists()
+
+    def test_long_names_and_names_of_folders(self, raw, tmp_path):
+        data = (raw.folder / "science_V_001.fits").read_bytes()
+        (raw.folder / ("x" * 240 + ".fits")).write_bytes(data)
+        (raw.folder / "y.fits").mkdir()
+        (raw.folder / "y.fits" / "z.fits").write_bytes(data)
+        (raw.folder / "y.fit").write_bytes(data)
+        result = Night(raw.folder).reduce(tmp_path / "out", **QUIET)
+        assert len(result.science) == 5
+        outputs = [str(name) for name in result.night["output"] if str(name).startswith("science/")]
+        assert len(set(outputs)) == 5
+        assert all((tmp_path / "out" / name).is_file() for name in outputs)
+
+    @pytest.mark.parametrize("shape", [(3, 60), (60, 3), (1, 50), (12, 12)])
+    def test_narrow_frames(self, tmp_path, shape):
+        """astroscrappy writes beyond such arrays; nothing is flagged in them, and the frames are reduced."""
+        raw = builders.plain_night(tmp_path / "raw", shape=shape)
+        result = run("reduce", raw.folder, tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert "Traceback" not in result.output
+
+    def test_detector_that_cannot_be_measured(self, raw, tmp_path, monkeypatch):
+        """An error of ours there does not cost the science frames."""
+        from ccdnight import measuring
+
+        def fail(*_args, **_kwargs):
+            msg = "a bug"
+            raise ZeroDivisionError(msg)
+
+        monkeypatch.setattr(measuring, "estimate_gain", fail)
+        result = reduce(raw.folder, tmp_path / "out")
+        assert result.exit_code == 1
+        assert len(list((tmp_path / "out" / "science").iterdir())) == 2
+
+    def test_plan_of_a_profile(self, raw, tmp_path):
+        text = run("plan", raw.folder).stdout
+        (tmp_path / "plan.toml").write_text(text.replace('profile = "generic"', 'profile = "nosuch"'))
+        result = reduce(raw.folder, tmp_path / "out", "--plan", tmp_path / "plan.toml")
+        assert result.exit_code == 2
+        assert "no profile 'nosuch'" in result.stderr
+        (tmp_path / "plan.toml").write_text(text.replace('profile = "generic"', 'profile = "arcsat"'))
+        reduce(raw.folder, tmp_path / "out", "--plan", tmp_path / "plan.toml")
+        assert read_ccd(tmp_path / "out" / "science" / "science_V_001.fits").meta["GAINUSED"] == 1.34
+
+    def test_edited_plan_does_not_keep_its_old_reasons(self, raw, tmp_path):
+        text = run("plan", raw.folder).stdout.replace('dark = "dark_60s"\n', "")
+        (tmp_path / "plan.toml").write_text(text)
+        assert reduce(raw.folder, tmp_path / "out", "--plan", tmp_path / "plan.toml").exit_code == 0
+        assert fates(tmp_path / "out")["science_V_001.fits"][1] == "as the plan file says: bias, flat_V"
+
+    def test_products_of_an_earlier_run_do_not_linger(self, raw, tmp_path):
+        reduce(raw.folder, tmp_path / "out")
+        (tmp_path / "out" / "masters" / "mine.fits").write_bytes(b"mine")
+        reduce(raw.folder, tmp_path / "out", "--flat", "none")
+        names = {path.name for path in (tmp_path / "out" / "masters").iterdir()}
+        assert names == {"bias.fits", "dark_60s.fits", "mine.fits"}
+
+    def test_empty_folder_is_said(self, tmp_path):
+        (tmp_path / "raw").mkdir()
+        assert "no FITS files in" in reduce(tmp_path / "raw", tmp_path / "out").stderr
+
+    def test_simulate_with_an_unknown_fault(self, tmp_path):
+        result = run("simulate", "lfc", tmp_path / "night", "--fault", "nosuch")
+        assert result.exit_code == 2
+        assert "truncated" in result.stderr
+
+    def test_interrupt(self, raw, tmp_path, monkeypatch):
+        """Code 130, no partial file, no lock."""
+        from ccdnight import tasks
+
+        def interrupt(*_args, **_kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(tasks, "make_dark", interrupt)
+        result = reduce(raw.folder, tmp_path / "out", "--workers", "1")
+        assert result.exit_code == 130
+        assert not list((tmp_path / "out").rglob(".*"))

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from ccdnight._quiet import quiet_libraries
-from ccdnight.exceptions import OutputError
+from ccdnight.exceptions import InputError, OutputError
 from ccdnight.storage.names import safe_name
 
 __all__ = ["make_folder", "remove_file", "write_bytes", "write_fits", "write_text"]
@@ -41,6 +41,10 @@ def environment(path):
     except OSError as error:
         if isinstance(error, OutputError):
             raise
+        if error.errno in (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ):
+            # This one name cannot be written; the disk is well.
+            msg = f"{path}: cannot be written under this name: {error.strerror}"
+            raise InputError(msg) from error
         words = {
             errno.ENOSPC: "no space is left on the disk",
             errno.EDQUOT: "the disk quota is used up",
@@ -106,6 +110,8 @@ def write_bytes(path, data):
     ------
     OutputError
         If the environment does not allow it; the file that stood there before is left as it was.
+    InputError
+        If the name itself cannot be written.
     """
     path = Path(path)
     make_folder(path.parent)
