@@ -57,4 +57,5 @@ def frame_table(rows):
         else:
             column = np.array(["" if value is None else str(value) for value in values], dtype=str)
         table[name] = column
+    table["temperature"].info.format = ".2f"
     return table

@@ -87,6 +87,10 @@ class _Association:
                     self.aside.append(UnusedFrame(row.path, row.kind, "unused", f"left out by the policy: {why}"))
                     return None
                 self.notes.append(f"{why}; science frames are reduced without it")
+        if flat is not None and flat.first.night != row.night:
+            self.notes.append(
+                f"flats in {row.filter or 'no filter'} are of {night_words(flat)}, not of the science frames'"
+            )
         for group in (bias, dark, flat):
             self._need(group)
         return row, {"bias": bias, "dark": dark, "flat": flat}, reasons

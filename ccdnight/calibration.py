@@ -142,7 +142,7 @@ def calibrate(
     )
     set_records(result, getattr(ccd, "_ccdnight_records", ()))
     used = {"bias": bias, "dark": dark, "flat": flat, "bad_pixels": bad_pixels}
-    level = _saturation(ccd, profile, saturation, gain_map)
+    level = _saturation(ccd, profile, saturation, gain_map, bias)
     _tell(result, used, gain_map, noise_map, seconds, level)
     return result
 
@@ -436,7 +436,7 @@ def _divide(data, variance, flat):
     return result, variance / response**2 + (result / response) ** 2 * _variance(flat), unusable
 
 
-def _saturation(ccd, profile, given, gain_map):
+def _saturation(ccd, profile, given, gain_map, bias):
     """Saturation in electron, the lowest of the amplifiers; None where it is not known."""
     amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector) if profile else ()
     levels = [item.saturation for item in amplifiers if item.saturation]
@@ -445,7 +445,11 @@ def _saturation(ccd, profile, given, gain_map):
     if not levels:
         header, _ = first_number(ccd.meta, find_profile(profile, ccd.meta).dialect.saturation)
         levels = [header] if header and header > 0 else []
-    return min(levels) * float(np.mean(gain_map)) if levels else None
+    if not levels:
+        return None
+    # What was subtracted from the raw values before they became electrons.
+    pedestal = float(ccd.meta.get("OVSCMEAN", 0.0)) + (0.0 if bias is None else float(np.median(bias.data)))
+    return round((min(levels) - pedestal) * float(np.mean(gain_map)), 1)
 
 
 def _tell(result, used, gain_map, noise_map, seconds, saturation):
@@ -470,6 +474,6 @@ def _tell(result, used, gain_map, noise_map, seconds, saturation):
     meta["GAINUSED"] = (gain, "[electron/adu] gain that was applied")
     meta["RDNUSED"] = (noise, "[electron] read noise that was used")
     if saturation is not None:
-        meta["SATURATE"] = (saturation, "[electron] saturation, pedestal included")
+        meta["SATURATE"] = (saturation, "[electron] saturation, above the bias")
     mark_applied(result, "gain", f"{gain:.4f} electron/adu")
     record_step(result, "gain", history=f"{gain:.4f} electron/adu", gain=gain, read_noise=noise)

@@ -34,7 +34,10 @@ class _Commands(click.Group):
             _fail(error, NOTHING)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one, out of impatience, changes nothing
-            _fail("interrupted; what was finished is kept", INTERRUPTED)
+            _fail(
+                "interrupted; every file that stands there is whole, and the same command does the rest anew",
+                INTERRUPTED,
+            )
 
 
 def _fail(error, code):
@@ -349,7 +352,11 @@ def demo(folder, profile, seed, size, workers, as_json):
     else:
         for line in table_lines(rows):
             click.echo(line)
-        click.echo(f"raw frames: {folder}/raw; images: {result.output}/science; masters: {result.output}/masters")
+        if not failed(rows):
+            click.echo(f"Every quantity is within {LIMIT:g} errors of what was put in.")
+        click.echo("Other pixels flagged are mostly the faint rims of cosmic rays.")
+        click.echo(f"raw frames: {folder}/raw; what was put in: {folder}/truth")
+        click.echo(f"images: {result.output}/science; masters: {result.output}/masters")
     for row in failed(rows):
         click.echo(f"{row.quantity} is {row.pull:+.1f} errors off; at most {LIMIT:g} are allowed", err=True)
     sys.exit(BUG if failed(rows) or result.run["errors"] else _exit_code(result))

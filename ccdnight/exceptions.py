@@ -11,7 +11,7 @@ Errors and warnings of ccdnight.
     ├── ProfileError (ValueError)       an instrument profile; every mistake of it at once
     ├── PlanError (ValueError)          a plan that cannot be read or carried out
     ├── MeasurementError (ValueError)   frames from which nothing sensible can be measured
-    └── OutputError (OSError)           the environment: disk full, no permission; a run can be resumed
+    └── OutputError (OSError)           the environment: disk full, no permission; run it again
         └── OutputLockedError           another run holds the output folder
 
     CcdnightWarning (UserWarning)
@@ -104,7 +104,7 @@ class MeasurementError(CcdnightError, ValueError):
 
 
 class OutputError(CcdnightError, OSError):
-    """The environment failed: no space, no permission. What was finished is kept and a run can be resumed."""
+    """The environment failed: no space, no permission. Files that were finished are whole; run it again."""
 
 
 class OutputLockedError(OutputError):

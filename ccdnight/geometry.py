@@ -146,6 +146,10 @@ def resolve_geometry(header, shape, profile, *, detector="", path="frame"):
 def _amplifier(amplifier, holds, header, shape, dialect, notes):
     """Data and overscan of one amplifier: the profile's where they hold, else the header's."""
     data = overscan = parallel = None
+    if not holds and amplifier.data:
+        notes.append(
+            f"profile: its sections are for the shape {amplifier.shape}, not {tuple(shape)}; the header's are taken"
+        )
     try:
         if holds and amplifier.data not in ("", "none"):
             data = parse_section(amplifier.data, shape)

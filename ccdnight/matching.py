@@ -338,7 +338,8 @@ class Matcher:
     def _missing(self, kind, row):
         alike = [g for g in self.groups[kind] if kind != "flat" or g.filter == row.filter]
         plural = {"bias": "biases", "dark": "darks", "flat": "flats"}[kind]
-        what = f"{plural} in {row.filter or 'no filter'}" if kind == "flat" else plural
+        band = f"in {row.filter}" if row.filter else "without a filter"
+        what = f"{plural} {band}" if kind == "flat" else plural
         if not alike:
             filters = sorted({g.filter or "no filter" for g in self.groups["flat"]})
             there = f" (there are flats in {', '.join(filters)})" if kind == "flat" and filters else ""

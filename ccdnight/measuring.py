@@ -106,6 +106,9 @@ def _settle(folder, profile, key, amplifier, measured, remark, frames):
     if gain is None and measured is not None and used_gain:
         noise = measured.read_noise_adu * used_gain
         noise_error = measured.read_noise_error.value * used_gain
+    if used_gain is not None and amplifier.gain is None and used_gain != gain:
+        told = f"the gain, {header_gain:g} electron/adu, is the header's and could not be held against a measurement"
+        remark = f"{remark}; {told}" if remark else told
     used_noise = amplifier.read_noise or noise or header_noise
     values = (gain, error, noise, noise_error, header_gain, header_noise, amplifier.gain, amplifier.read_noise)
     values += (used_gain, used_noise)

@@ -104,7 +104,7 @@ class UnusedFrame:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """
     What will be done with a night.
@@ -225,6 +225,10 @@ class Plan:
         rows += [(item.output, item.input, served(item), item.reason) for item in self.science]
         return rows + [(item.fate, item.path, "", item.reason) for item in self.unused]
 
+    def __repr__(self):
+        counts = f"{len(self.masters)} masters, {len(self.science)} science frames, {len(self.unused)} not used"
+        return f"<Plan for {self.profile}: {counts}>"
+
     def _repr_html_(self):
         caption = (
             f"profile {self.profile}; {len(self.masters)} masters, {len(self.science)} science frames, "
@@ -235,8 +239,10 @@ class Plan:
 
 _HEAD = """\
 # A plan of ccdnight: which frame is calibrated by what, and why.
-# Move a file from one list to another, change a master's name or the policy, and run it again with
+# Move a file from one list to another, give a frame another master, and run it again with
 #   ccdnight reduce RAW OUT --plan THIS_FILE
+# Of the policy, how masters are combined (method, reject, sigma, normalize, scale_flats, edge, ...) is read when it
+# is run; what chooses frames (bias, dark, flat, minimum, match, tolerances, missing) has acted already.
 """
 
 
@@ -351,6 +357,20 @@ def _problems(plan):
     for name in sorted(folders & set(outputs)):
         yield f"{outputs[name]!r} has the output {name!r}, which is a folder of other outputs"
     yield from _repeated(plan)
+    yield from _contradictions(plan)
+
+
+def _contradictions(plan):
+    """Entries of the policy that chose the frames have acted: one that was edited afterwards changes nothing."""
+    items, again = (*plan.masters, *plan.science), "make a new plan with it, or take it back"
+    bias = plan.policy.bias
+    if bias == "overscan" and any(item.bias for item in items):
+        yield f"policy: bias = 'overscan', but frames get a master bias; {again}"
+    if bias == "frames" and any(item.overscan_window for item in items):
+        yield f"policy: bias = 'frames', but the overscan of frames is used; {again}"
+    for role in ("dark", "flat"):
+        if getattr(plan.policy, role) == "none" and any(getattr(item, role, "") for item in items):
+            yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
 
 
 def _check_reference(name, role, wanted, made):

@@ -179,7 +179,11 @@ def _one_line(error):
 
 
 def _detector_table(rows):
-    return Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
+    table = Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
+    for name in DETECTOR_COLUMNS:
+        if "gain" in name or "read_noise" in name:
+            table[name].unit = "electron / adu" if "gain" in name else "electron"
+    return table
 
 
 def _ecsv(table):

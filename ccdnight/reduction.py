@@ -66,7 +66,7 @@ class Products(Mapping):
         return self._folder / self._files[name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reduction:
     """
     A reduced night; `Reduction.open` reads it again from its folder.
@@ -173,6 +173,10 @@ class Reduction:
         for fate in self.night["fate"]:
             counts[str(fate)] += 1
         return {"inputs": len(self.night), **counts, "masters": len(self.masters), "science": len(self.science)}
+
+    def __repr__(self):
+        counts = ", ".join(f"{name} {value}" for name, value in self.counts.items())
+        return f"<Reduction in {self.output}: {counts}>"
 
     def _repr_html_(self):
         rows = [list(row) for row in self.night]

@@ -31,10 +31,10 @@ def test_round_trip():
 
 def test_edited_plan():
     """A person moves a frame from one list to another and changes the policy."""
-    text = make_plan().to_toml().replace('"sub/b1.fits",\n', "").replace('bias = "both"', 'bias = "frames"')
+    text = make_plan().to_toml().replace('"sub/b1.fits",\n', "").replace('reject = "noise"', 'reject = "mad"')
     plan = Plan.from_toml(text)
     assert plan.masters[0].inputs == ("b1.fits",)
-    assert plan.policy.bias == "frames"
+    assert plan.policy.reject == "mad"
 
 
 def test_short_plan_written_by_hand():
@@ -88,6 +88,9 @@ def test_mistakes_are_named(text, words):
         ({"science": (SciencePlan("s", "s" * 300 + ".fits"),)}, "more than 200 bytes"),
         ({"science": (SciencePlan("s", "s.fits"), SciencePlan("t", "s.fits/t.fits"))}, "folder of other outputs"),
         ({"science": (SciencePlan("b1.fits", "s.fits"),)}, "more than once"),
+        ({"policy": Policy(bias="overscan")}, "bias = 'overscan'"),
+        ({"policy": Policy(bias="frames")}, "bias = 'frames'"),
+        ({"policy": Policy(flat="none")}, "flat = 'none'"),
         ({"unused": (UnusedFrame("q", "bias", "lost", ""),)}, "fate 'lost'"),
     ],
 )
