@@ -1,11 +1,9 @@
 """Masters applied to one frame: from adu to electron, with the variance of signal, read noise and masters."""
 
-from itertools import pairwise
-
 import numpy as np
-from scipy import ndimage
 
 from ccdnight._inputs import check_frame, positive
+from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
 from ccdnight.products import derive, flags_of, header_of, make_ccd, read_ccd, sigma_of
@@ -23,11 +21,6 @@ from ccdnight.readout import as_frame, find_profile, frame_geometry, subtract_ov
 from ccdnight.sources import wants_overscan
 
 __all__ = ["calibrate", "dark_for", "detector_maps", "significant_flags"]
-
-#: Block in which a dark is smoothed where it has to be scaled up far.
-_SMOOTH = 64
-#: Pixels of a dark that stand out of the smooth dark by this many of their errors are kept as hot.
-_HOT_SIGMA = 5.0
 
 
 def calibrate(
@@ -309,71 +302,6 @@ def _seconds(ccd, profile, exposure, name):
         msg = f"{name}: its exposure is not known ({'; '.join(facts.problems) or 'no card'}); a dark cannot be scaled"
         raise InputError(msg)
     return seconds
-
-
-def dark_for(dark, seconds, *, scale_up=3.0):
-    """
-    Dark charge of a number of seconds.
-
-    A dark scaled up by much brings more noise than it takes away: beyond `scale_up` its smooth part (medians of
-    64 x 64 pixels, interpolated) is used, and of its single pixels those that are significantly hot.
-
-    Parameters
-    ----------
-    dark : `~astropy.nddata.CCDData`
-        Master dark in adu/s; its DARKTIME (else EXPTIME) is the exposure it was made from.
-    seconds : float
-        Exposure.
-    scale_up : float, optional
-        Largest factor by which it is scaled pixel by pixel.
-
-    Returns
-    -------
-    `~astropy.nddata.CCDData`
-        In adu. The uncertainty is the scaled one, 0 where the smooth part is taken.
-    """
-    own = dark_seconds(dark)
-    sigma = sigma_of(dark)
-    if own is None or seconds <= own * scale_up * (1 + 1e-6) or sigma is None:
-        scaled = None if sigma is None else sigma * np.float32(seconds)
-        return make_ccd(dark.data * np.float32(seconds), unit="adu", sigma=scaled, flags=flags_of(dark))
-    smooth = _smooth(dark)
-    hot = np.abs(dark.data - smooth) > _HOT_SIGMA * sigma
-    data = np.where(hot, dark.data, smooth) * np.float32(seconds)
-    return make_ccd(data, unit="adu", sigma=np.where(hot, sigma * seconds, 0), flags=flags_of(dark))
-
-
-def dark_seconds(dark):
-    """
-    Exposure a master dark was made from.
-
-    Parameters
-    ----------
-    dark : `~astropy.nddata.CCDData`
-        Master dark.
-
-    Returns
-    -------
-    float or None
-        Seconds.
-    """
-    for key in ("DARKTIME", "EXPTIME"):
-        value = dark.meta.get(key)
-        if isinstance(value, int | float) and value > 0:
-            return float(value)
-    return None
-
-
-def _smooth(dark):
-    ny, nx = dark.data.shape
-    by, bx = max(1, round(ny / _SMOOTH)), max(1, round(nx / _SMOOTH))
-    rows, columns = (np.linspace(0, size, n + 1).astype(int) for size, n in ((ny, by), (nx, bx)))
-    blocks = np.array([[np.nanmedian(dark.data[a:b, c:d]) for c, d in pairwise(columns)] for a, b in pairwise(rows)])
-    # Sample the grid of block medians at every pixel, its centers on the centers of the blocks.
-    y = (np.arange(ny) + 0.5) * by / ny - 0.5
-    x = (np.arange(nx) + 0.5) * bx / nx - 0.5
-    grid = np.meshgrid(y, x, indexing="ij")
-    return ndimage.map_coordinates(blocks, grid, order=1, mode="nearest").astype(np.float32)
 
 
 def _dark_variance(bias, dark, current, seconds):

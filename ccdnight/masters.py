@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from ccdnight._inputs import frame_list, positive
-from ccdnight.calibration import dark_for, dark_seconds, identity_of, master_id, require_level_off, significant_flags
+from ccdnight.calibration import identity_of, master_id, require_level_off, significant_flags
+from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
 from ccdnight.flags import FLAGS
 from ccdnight.noise import noise_model
@@ -187,7 +188,7 @@ def make_flat(
     sensitivity_noise : float, optional
         Relative noise that the rejection allows for.
     scale_up : float, optional
-        Largest factor by which the dark is scaled pixel by pixel, see `ccdnight.calibration.dark_for`.
+        Largest factor by which the dark is scaled pixel by pixel, see `ccdnight.darks.dark_for`.
 
     Returns
     -------

@@ -5,30 +5,25 @@ The overscan is the clipped mean of each row over the usable columns, smoothed a
 overscan scatter by more than the rows of the image do, so row by row it would add stripes.
 """
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.nddata import CCDData
-from scipy.ndimage import uniform_filter1d
 
 from ccdnight import storage
 from ccdnight._inputs import check_window
 from ccdnight._sections import format_section, parse_section
-from ccdnight.exceptions import FrameError, InputError, SectionError
+from ccdnight.exceptions import FrameError, InputError
 from ccdnight.flags import FLAGS
 from ccdnight.geometry import resolve_geometry
+from ccdnight.overscan import DEFAULT_WINDOW, overscan_of
 from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
 from ccdnight.profiles.interpret import first_number, read_facts
 from ccdnight.provenance import digest_file, mark_applied, record_step, refuse_twice
-from ccdnight.statistics import clipped_mean_rows, clipped_moments
+from ccdnight.trimming import trim_cards
 
 __all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
-
-#: Rows over which the overscan is smoothed unless something else is asked for.
-DEFAULT_WINDOW = 51
 
 
 def find_profile(profile, header):
@@ -141,94 +136,6 @@ def frame_geometry(header, shape, profile, *, path="frame"):
     """
     facts = read_facts(header, profile)
     return resolve_geometry(header, shape, profile, detector=facts.detector, path=path)
-
-
-@dataclass(frozen=True)
-class Overscan:
-    """
-    Level of the overscan beside the data of one amplifier.
-
-    Attributes
-    ----------
-    level : `~numpy.ndarray`
-        Shape ``(ny, 1)`` or ``(1, nx)``: what is subtracted, in adu.
-    error : float
-        Standard error of one entry, in adu.
-    mean : float
-        Mean level, in adu.
-    """
-
-    level: np.ndarray
-    error: float
-    mean: float
-
-
-def measure_overscan(pixels, *, along_rows=True, window=DEFAULT_WINDOW):
-    """
-    Level of an overscan region, row by row (or column by column) and smoothed.
-
-    Parameters
-    ----------
-    pixels : `~numpy.ndarray`
-        The usable overscan, shape ``(ny, n)`` beside rows, ``(n, nx)`` above or below columns.
-    along_rows : bool, optional
-        True where each row of the image has its own overscan pixels.
-    window : int, optional
-        Rows over which the level is smoothed; 1 leaves it row by row.
-
-    Returns
-    -------
-    Overscan
-    """
-    rows = np.asarray(pixels) if along_rows else np.asarray(pixels).T
-    level, error = clipped_mean_rows(rows)
-    window = min(window, level.size)
-    error = float(np.median(error))
-    if window > 1:
-        smooth = _smooth(level, window)
-        # Overscan rows can scatter by more than their pixels do (Nickel: 1.8 adu against 1.1).
-        error = max(error, clipped_moments(level - smooth)[1]) / np.sqrt(window)
-        level = smooth
-    shaped = level[:, None] if along_rows else level[None, :]
-    return Overscan(shaped.astype(np.float32), float(error), float(level.mean()))
-
-
-def _smooth(level, window):
-    """
-    Running mean; at both ends a line through the last `window` rows.
-
-    To repeat the last row beyond the end would give half of the weight to it alone, to mirror the rows would bend
-    a slope.
-    """
-    smooth, half = uniform_filter1d(level, window), window // 2
-    x = np.arange(window) - (window - 1) / 2
-    for values, ends in ((level[:window], slice(0, half)), (level[-window:], slice(-half, None))):
-        line = values.mean() + x * (x @ values) / (x @ x)
-        smooth[ends] = line[ends]
-    return smooth
-
-
-def overscan_of(data, item, window):
-    """
-    Overscan of one amplifier of a raw frame.
-
-    Parameters
-    ----------
-    data : `~numpy.ndarray` or callable
-        The raw frame, or what reads ``(rows, columns)`` of it.
-    item : `ccdnight.geometry.AmplifierGeometry`
-        Its sections.
-    window : int
-        Rows over which the level is smoothed.
-
-    Returns
-    -------
-    Overscan
-    """
-    read = data if callable(data) else data.__getitem__
-    columns = item.overscan[1]
-    along_rows = columns.start >= item.data[1].stop or columns.stop <= item.data[1].start
-    return measure_overscan(read(item.overscan), along_rows=along_rows, window=window)
 
 
 def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
@@ -347,77 +254,6 @@ def trim(ccd, *, profile=None):
     mark_applied(result, "trim", f"to {where}" + (" and others" if len(geometry.amplifiers) > 1 else ""))
     record_step(result, "trim", history=f"to {where} of the raw frame", section=where)
     return result
-
-
-def trim_cards(meta, geometry, profile):
-    """
-    Put the cards right that name pixels.
-
-    Parameters
-    ----------
-    meta : `~astropy.io.fits.Header`
-        Header, changed in place.
-    geometry : `ccdnight.geometry.Geometry`
-        The frame's.
-    profile : InstrumentProfile
-        Its dialect names the section cards.
-    """
-    raw, trimmed = geometry.pieces(geometry.amplifiers[0])
-    dy, dx = (a.start - b.start for a, b in zip(raw, trimmed, strict=True))
-    ny, nx = geometry.trimmed_shape
-    dialect = profile.dialect
-    origin = _data_section(meta, geometry, dialect)
-    for key in dict.fromkeys(("BIASSEC", *dialect.overscan_section, *dialect.overscan_columns, *dialect.overscan_rows)):
-        meta.remove(key, ignore_missing=True, remove_all=True)
-    for key in dict.fromkeys(("DATASEC", "TRIMSEC", *dialect.data_section, *dialect.trim_section)):
-        if key in meta or key in ("DATASEC", "TRIMSEC"):
-            meta[key] = f"[1:{nx},1:{ny}]"
-    for key in ("CCDSEC", "DETSEC"):
-        _move_section(meta, key, raw, origin, (ny, nx))
-    _move_reference(meta, dx, dy)
-    for number, item in enumerate(geometry.amplifiers, 1):
-        if len(geometry.amplifiers) > 1:
-            meta[f"AMPSEC{number}"] = (format_section(geometry.pieces(item)[1]), f"amplifier {item.amplifier.name}")
-
-
-def _data_section(meta, geometry, dialect):
-    """The data section that the header means, whose first pixel CCDSEC and DETSEC tell of."""
-    for key in dict.fromkeys((*dialect.data_section, "DATASEC")):
-        try:
-            return parse_section(str(meta[key]), geometry.shape)
-        except (KeyError, SectionError):
-            continue
-    return geometry.amplifiers[0].data
-
-
-def _move_section(meta, key, raw, origin, shape):
-    """Move a section in the detector's own pixels, which are a whole number to each pixel of a binned frame."""
-    try:
-        section = parse_section(str(meta[key]))
-    except (KeyError, SectionError):
-        meta.remove(key, ignore_missing=True, remove_all=True)
-        return
-    moved = []
-    for old, data, kept, size in zip(section, origin, raw, shape, strict=True):
-        step, rest = divmod(old.stop - old.start, data.stop - data.start)
-        if rest or not step:
-            meta.remove(key, remove_all=True)
-            return
-        first = old.start + step * (kept.start - data.start)
-        moved.append(slice(first, first + step * size))
-    meta[key] = format_section(tuple(moved))
-
-
-def _move_reference(meta, dx, dy):
-    """CRPIXn of every WCS (alternate ones have a letter, and CRPIXn = 0 where it is not written) and LTVn."""
-    for axis, shift in ((1, dx), (2, dy)):
-        pattern = re.compile(rf"(?:CTYPE|CRVAL|CRPIX|CDELT){axis}([A-Z]?)")
-        letters = {match.group(1) for key in meta if (match := pattern.fullmatch(key))}
-        for key in [f"CRPIX{axis}{letter}" for letter in sorted(letters)] + [f"LTV{axis}"]:
-            value = meta.get(key, 0.0)
-            # A value that is no number was no reference pixel before either.
-            if shift and isinstance(value, int | float):
-                meta[key] = value - shift
 
 
 def amplifier_regions(ccd, profile):

@@ -11,7 +11,8 @@ from astropy.nddata import CCDData, StdDevUncertainty, VarianceUncertainty
 from builders import make_frame, two_amp_night
 from test_readout import TWO_AMP
 
-from ccdnight.calibration import calibrate, dark_for, dark_seconds, master_id
+from ccdnight.calibration import calibrate, master_id
+from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError
 from ccdnight.flags import FLAGS
 from ccdnight.masters import make_bias, make_dark, make_flat

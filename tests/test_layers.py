@@ -26,8 +26,8 @@ LAYERS = (
         "execution",
     ),
     ("_inputs", "observation", "profiles", "flags", "statistics"),
-    ("stacking", "products", "geometry", "readout", "sources", "noise", "sampling"),
-    ("_files", "_frametable", "combiner", "vetting", "frames", "calibration", "annotation"),
+    ("stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling"),
+    ("_files", "_frametable", "combiner", "vetting", "frames", "darks", "calibration", "annotation"),
     (
         "masters",
         "illumination",

@@ -17,6 +17,7 @@ from builders import (
 
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError
 from ccdnight.flags import FLAGS
+from ccdnight.overscan import measure_overscan
 from ccdnight.products import make_ccd
 from ccdnight.profiles import Amplifier, get_profile
 from ccdnight.provenance import is_applied, record_rows, records_of
@@ -24,7 +25,6 @@ from ccdnight.readout import (
     amplifier_regions,
     as_frame,
     find_profile,
-    measure_overscan,
     read_frame,
     saturation_level,
     subtract_overscan,
