@@ -167,7 +167,7 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
         ccd = read_frame(ccd, profile=profile)
     refuse_twice(ccd, "overscan")
     profile = find_profile(profile, ccd.meta)
-    _refuse_trimmed(ccd)
+    refuse_twice(ccd, "trim")
     check_window(window)
     geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
     if not geometry.has_overscan:
@@ -191,10 +191,6 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
     mark_applied(result, "overscan", f"clipped row means over {window} rows, mean {np.mean(means):.2f} adu")
     record_step(result, "overscan", history=f"window {window}, mean {np.mean(means):.2f} adu", window=int(window))
     return result
-
-
-def _refuse_trimmed(ccd):
-    refuse_twice(ccd, "trim")
 
 
 def _parallel(item):
