@@ -2,40 +2,34 @@
 Stacking: frames in, one frame with its error out; arrays only.
 
 Strips of rows are read from every frame at once, so that memory depends on the strip and not on the number of
-frames. Outliers are found
+frames, and each byte is read once. Outliers are found
 
 - by the noise model of the detector (IRAF's ccdclip): further from the median than `sigma` times
-  ``sqrt(f**2 RN**2 + f max(S, 0) / G + (s S)**2)`` with S the median, RN the read noise in adu, G the gain, f the
-  scale of the frame and s the sensitivity noise;
-- by the scatter of the values themselves ('sigma', 'mad'), as `astropy.stats.sigma_clip` does;
-- as the lowest and the highest value ('minmax').
+  ``sqrt(f**2 RN**2 + f max(S, 0) / G + (s S)**2)`` with S the median without its pedestal, RN the read noise in adu, G
+  the gain, f the scale of the frame and s the sensitivity noise;
+- by the scatter of the values themselves ('sigma', 'mad'), exactly as `astropy.stats.sigma_clip` does;
+- as the lowest and the highest values ('minmax').
 
 With few values the scatter cannot tell an outlier: none of n lies further than n/sqrt(n-1) standard deviations
 from the median. The noise model can, from three values on.
+
+The work is done by compiled kernels (`ccdnight._kernels`), in float32 where the frames hold no more, with sums in
+float64; strips are handed to threads.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import mad_std, sigma_clip
 
-from ccdnight._quiet import quiet_libraries
+from ccdnight.clipping import MEDIAN_FACTORS, clipping_factors, median_factor
 from ccdnight.exceptions import InputError
-from ccdnight.execution import map_strips
 
 __all__ = ["MEDIAN_FACTORS", "NoiseModel", "Stack", "stack"]
 
-#: Standard deviation of the median of n normal values in units of that of their mean (exact, n = 1 to 30).
-MEDIAN_FACTORS = (
-    *(1.0, 1.0, 1.1602, 1.0922, 1.1976, 1.1351, 1.2137, 1.1599, 1.2227, 1.1761),
-    *(1.2283, 1.1875, 1.2322, 1.1960, 1.2351, 1.2025, 1.2373, 1.2077, 1.2390, 1.2120),
-    *(1.2403, 1.2155, 1.2415, 1.2185, 1.2424, 1.2210, 1.2433, 1.2233, 1.2440, 1.2252),
-)
-#: Bytes of one strip of all frames together.
-_STRIP_BYTES = 48e6
-
-METHODS = ("average", "median")
+METHODS = ("average", "median", "sum")
+CENTERS = ("median", "mean")
 REJECTIONS = ("noise", "sigma", "mad", "minmax", "none")
+UNCERTAINTIES = ("propagated", "empirical", "std", "mad_std", "none")
 
 
 @dataclass(frozen=True)
@@ -50,12 +44,15 @@ class NoiseModel:
     gain : float or `~numpy.ndarray` or None
         Electron per adu; None leaves out the shot noise.
     sensitivity : float
-        Relative noise, for flats whose pattern is not quite the same.
+        Relative noise, for flats whose pattern is not quite the same; it counts for the rejection alone.
+    pedestal : float
+        Bias level that is still in the frames, in adu after scaling.
     """
 
     read_noise: object
     gain: object = None
     sensitivity: float = 0.0
+    pedestal: float = 0.0
 
     def variance(self, signal, scale, rows, *, sensitivity=True):
         """
@@ -64,7 +61,7 @@ class NoiseModel:
         Parameters
         ----------
         signal : `~numpy.ndarray`
-            Scaled signal without pedestal, shape ``(k, nx)``.
+            Scaled signal, shape ``(k, nx)``.
         scale : float
             What the frame was multiplied by.
         rows : slice
@@ -76,6 +73,7 @@ class NoiseModel:
         -------
         `~numpy.ndarray`
         """
+        signal = signal - np.float32(self.pedestal)
         variance = np.full(signal.shape, scale**2, np.float32) * _rows_of(self.read_noise, rows) ** 2
         if self.gain is not None:
             variance += np.float32(scale) * np.maximum(signal, 0) / _rows_of(self.gain, rows)
@@ -96,13 +94,17 @@ class Stack:
     Attributes
     ----------
     data : `~numpy.ndarray`
-        float32, shape ``(ny, nx)``; NaN where no value was left.
+        Shape ``(ny, nx)``; where no value was left NaN, or 0 for a sum.
     error : `~numpy.ndarray`
-        Standard deviation of `data`.
+        Standard deviation of `data`; NaN where it is not known.
     count : `~numpy.ndarray`
         uint16, values used.
     low, high : int
         Values rejected below and above.
+    low_map, high_map : `~numpy.ndarray` or None
+        uint16, the same of each pixel, where asked for.
+    keep : `~numpy.ndarray` or None
+        bool, shape ``(n, ny, nx)``: which values were used, where asked for.
     """
 
     data: np.ndarray
@@ -110,6 +112,9 @@ class Stack:
     count: np.ndarray
     low: int
     high: int
+    low_map: np.ndarray | None = None
+    high_map: np.ndarray | None = None
+    keep: np.ndarray | None = None
 
 
 def stack(
@@ -118,10 +123,23 @@ def stack(
     method="average",
     reject="noise",
     sigma=4.0,
+    center="median",
+    maxiters=None,
+    nlow=1,
+    nhigh=1,
+    minimum=1,
+    thresholds=(None, None),
     noise=None,
     scales=None,
+    offsets=None,
     zeros=None,
+    weights=None,
     exclude=0xFFFF,
+    uncertainty=None,
+    dtype=np.float32,
+    maps=False,
+    keep=False,
+    mem_limit=None,
     workers=None,
 ):
     """
@@ -130,23 +148,50 @@ def stack(
     Parameters
     ----------
     sources : list
-        Objects with `shape` and ``rows(slice) -> data, flags``.
-    method : {'average', 'median'}, optional
+        Objects with `shape` and ``rows(slice) -> data, flags``, or with ``fill(slice, out, exclude)`` that writes NaN
+        where a value is not to be used. They may have a `dtype` (float32 if not) and, where `has_variance` is
+        true, ``variance(slice)``.
+    method : {'average', 'median', 'sum'}, optional
         How the values that are kept are combined.
     reject : {'noise', 'sigma', 'mad', 'minmax', 'none'}, optional
         How outliers are found.
-    sigma : float, optional
-        Threshold of 'noise', 'sigma' and 'mad'.
+    sigma : float or tuple of float or None, optional
+        Threshold of 'noise', 'sigma' and 'mad', or one for the values below and one for those above the center; None
+        does not reject on that side.
+    center : {'median', 'mean'}, optional
+        What deviations are counted from, for 'sigma' and 'mad'.
+    maxiters : int, optional
+        Most rounds; -1 goes on until nothing is rejected. By default 5 for 'sigma' and 'mad', 1 for 'noise'.
+    nlow, nhigh : int, optional
+        Values that 'minmax' rejects of a pixel that has more.
+    minimum : int, optional
+        Values that are kept of every pixel that has as many: those nearest to the center, and if none is left, to
+        the lowest, since cosmic rays only add.
+    thresholds : tuple of float or None, optional
+        Lowest and highest value that is used at all, after scaling.
     noise : NoiseModel, optional
-        Needed for 'noise'. Where it is given the error is propagated from it, else it comes from the scatter
-        of the values that are kept.
-    scales : sequence of float, optional
-        What each frame is multiplied by.
+        Needed for 'noise'.
+    scales, offsets : sequence of float, optional
+        What is first subtracted from each frame, and what it is then multiplied by.
     zeros : sequence of float, optional
-        Offsets that are taken off for the rejection by the noise model alone, so that frames of drifting level
-        can be compared.
+        What is taken off for the rejection by the noise model alone, so that frames of drifting level can be
+        compared.
+    weights : sequence of float or `~numpy.ndarray`, optional
+        Of each frame, or of each value (shape ``(n, ny, nx)``), for average and sum. Weights of values that are not
+        used do not count.
     exclude : int, optional
         Pixels with one of these flags are left out.
+    uncertainty : {'propagated', 'empirical', 'std', 'mad_std', 'none'}, optional
+        Where the error comes from: the noise model or the variances of the sources; the scatter of what is left,
+        unbiased and with the loss by clipping corrected; or, as in ccdproc, the standard deviation or the scaled
+        median absolute deviation of what is left over the root of its number. By default propagated where it can
+        be, else empirical.
+    dtype : `~numpy.dtype`, optional
+        Of data and error.
+    maps, keep : bool, optional
+        Whether to return what was rejected of each pixel, and which values were used.
+    mem_limit : float, optional
+        Bytes that the work may take, the result included; by default a quarter of the machine's memory.
     workers : int, optional
         Threads.
 
@@ -157,166 +202,106 @@ def stack(
     Raises
     ------
     ValueError
-        For a method or rejection that is not known.
+        For a method, rejection, center or uncertainty that is not known, or a number that is out of bounds.
     InputError
-        If there are no frames, or 'noise' is asked for without a noise model.
+        If there are no frames, or 'noise' or 'propagated' is asked for without what it needs.
     """
-    _check(sources, method, reject, sigma, noise)
-    for name, values in (("scales", scales), ("zeros", zeros)):
-        if values is not None and len(values) != len(sources):
-            msg = f"{name}: {len(values)} values for {len(sources)} frames; one for each is needed"
-            raise InputError(msg)
-    scales = np.ones(len(sources)) if scales is None else np.asarray(scales, dtype=float)
-    zeros = np.zeros(len(sources)) if zeros is None else np.asarray(zeros, dtype=float)
-    ny, nx = sources[0].shape
-    data, error = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
-    count, rejected = np.empty((ny, nx), np.uint16), []
+    _check(sources, method, reject, center, uncertainty, noise)
+    for name, value, least in (("minimum", minimum, 0), ("nlow", nlow, 0), ("nhigh", nhigh, 0)):
+        _whole(name, value, least)
+    low, high = _both_sides(sigma)
+    scales, offsets, zeros = (
+        _per_frame(name, values, sources, default)
+        for name, values, default in (("scales", scales, 1.0), ("offsets", offsets, 0.0), ("zeros", zeros, 0.0))
+    )
+    # The scatter of the values holds their drift; the noise model does not.
+    zeros = zeros if reject == "noise" else np.zeros(len(sources))
+    from ccdnight import _strips
 
-    def do(rows):
-        cube, good = _load(sources, rows, scales, exclude)
-        keep = _reject(cube, good, reject, sigma, noise, scales, zeros, rows)
-        data[rows], count[rows] = _combine(cube, keep, method)
-        error[rows] = _error(cube, keep, data[rows], method, noise, scales, rows)
-        out, center = good & ~keep, data[rows]
-        high = int(np.count_nonzero(out & (cube > center)))
-        rejected.append((int(np.count_nonzero(out)) - high, high))
+    floor, ceiling = thresholds
+    uncertainty = uncertainty or _default_uncertainty(sources, noise)
+    rule = _strips.rule_of(reject if len(sources) > 1 else "none", low, high, center, maxiters, nlow, nhigh, minimum)
+    work = _strips.Work(
+        sources=sources,
+        rule=rule,
+        method=method,
+        uncertainty=uncertainty,
+        floor=-np.inf if floor is None else float(floor),
+        ceiling=np.inf if ceiling is None else float(ceiling),
+        noise=noise,
+        scales=scales,
+        offsets=offsets,
+        zeros=zeros,
+        weights=_weights(weights, sources),
+        exclude=exclude,
+        factors=_factors(rule if uncertainty == "empirical" else None, method, len(sources)),
+    )
+    result = _strips.run(work, dtype=np.dtype(dtype), maps=maps, keep=keep, mem_limit=mem_limit, workers=workers)
+    return Stack(*result)
 
-    height = max(1, int(_STRIP_BYTES / (len(sources) * nx * 8)))
-    map_strips(do, [slice(a, min(a + height, ny)) for a in range(0, ny, height)], workers=workers)
-    low, high = (sum(item) for item in zip(*rejected, strict=True))
-    return Stack(data, error, count, low, high)
+
+def _factors(rule, method, n):
+    """Of the variance of a median, and of that from the scatter of what a rule leaves, by the number of values."""
+    clipped = np.ones(n + 1) if rule is None else clipping_factors(rule, method, n)
+    return np.array([[median_factor(count) ** 2 for count in range(n + 1)], clipped])
 
 
-def _check(sources, method, reject, sigma, noise):
+def _check(sources, method, reject, center, uncertainty, noise):
     if not sources:
         msg = "no frames given; at least one is needed"
         raise InputError(msg)
-    for name, value, known in (("method", method, METHODS), ("reject", reject, REJECTIONS)):
+    chosen = [("method", method, METHODS), ("reject", reject, REJECTIONS), ("center", center, CENTERS)]
+    chosen += [("uncertainty", uncertainty, UNCERTAINTIES)] if uncertainty is not None else []
+    for name, value, known in chosen:
         if value not in known:
             msg = f"{name} = {value!r} is not known; known are {', '.join(known)}"
             raise ValueError(msg)
-    if not sigma > 0:
-        msg = f"sigma = {sigma!r}; it must be larger than 0"
-        raise ValueError(msg)
     if reject == "noise" and noise is None:
         msg = "reject = 'noise' needs the read noise (and the gain); give a profile, or reject = 'sigma'"
         raise InputError(msg)
+    if uncertainty == "propagated" and noise is None and not _have_variances(sources):
+        msg = "uncertainty = 'propagated' needs an uncertainty of every frame; give 'empirical'"
+        raise InputError(msg)
 
 
-def _load(sources, rows, scales, exclude):
-    nx = sources[0].shape[1]
-    cube = np.empty((len(sources), rows.stop - rows.start, nx), np.float32)
-    good = np.empty(cube.shape, bool)
-    for i, source in enumerate(sources):
-        values, flags = source.rows(rows)
-        np.multiply(values, scales[i], out=cube[i], casting="unsafe")
-        np.logical_and((flags & exclude) == 0, np.isfinite(cube[i]), out=good[i])
-    return cube, good
+def _whole(name, value, least):
+    if not isinstance(value, int | np.integer) or value < least:
+        msg = f"{name} = {value!r}; it must be a whole number of {least} or more"
+        raise ValueError(msg)
 
 
-def _reject(cube, good, reject, sigma, noise, scales, zeros, rows):
-    if reject == "none" or len(cube) == 1:
-        return good
-    # The scatter of the values holds their drift; the noise model does not, so there the drift is taken off.
-    drifting = reject == "noise" and zeros.any()
-    shifted = cube - zeros[:, None, None].astype(np.float32) if drifting else cube
-    if reject == "minmax":
-        keep = good & _within_extremes(shifted, good)
-    elif reject == "noise":
-        keep = good & _within_noise(shifted, good, sigma, noise, scales, rows)
-    else:
-        deviation = "std" if reject == "sigma" else _mad
-        with quiet_libraries():  # of slices that are all NaN: pixels without any value
-            clipped = sigma_clip(
-                np.where(good, shifted, np.nan), sigma=sigma, cenfunc="median", stdfunc=deviation, axis=0, maxiters=5
-            )
-        keep = good & ~np.ma.getmaskarray(clipped)
-    return _keep_one(shifted, good, keep)
+def _both_sides(sigma):
+    """Thresholds below and above; infinite where nothing is rejected."""
+    pair = sigma if isinstance(sigma, tuple | list) else (sigma, sigma)
+    if len(pair) != 2 or any(value is not None and not value > 0 for value in pair):
+        msg = f"sigma = {sigma!r}; it must be larger than 0, or a pair of such numbers or None"
+        raise ValueError(msg)
+    return tuple(np.inf if value is None else float(value) for value in pair)
 
 
-def _mad(values, axis=None):
-    return mad_std(values, axis=axis, ignore_nan=True)
+def _per_frame(name, values, sources, default):
+    if values is None:
+        return np.full(len(sources), default)
+    if len(values) != len(sources):
+        msg = f"{name}: {len(values)} values for {len(sources)} frames; one for each is needed"
+        raise InputError(msg)
+    return np.asarray(values, dtype=float)
 
 
-def median_of(cube, good):
-    """
-    Median along the first axis of the good values.
-
-    Parameters
-    ----------
-    cube : `~numpy.ndarray`
-        Shape ``(n, k, nx)``.
-    good : `~numpy.ndarray`
-        Which to use.
-
-    Returns
-    -------
-    `~numpy.ndarray`
-        Shape ``(k, nx)``; NaN where there is none.
-    """
-    if good.all():
-        return np.median(cube, axis=0)
-    ordered = np.sort(np.where(good, cube, np.inf), axis=0)
-    count = good.sum(axis=0)
-    low, high = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, len(cube) - 1)
-    low, high = (np.take_along_axis(ordered, part[None], 0)[0] for part in (low, high))
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, (low + high) / 2, np.nan).astype(cube.dtype)
+def _weights(weights, sources):
+    if weights is None:
+        return None
+    weights = np.asarray(weights, dtype=float)
+    n, shape = len(sources), sources[0].shape
+    if weights.shape not in ((n,), (n, *shape)):
+        msg = f"weights have the shape {weights.shape}; allowed are {(n,)} and {(n, *shape)}"
+        raise InputError(msg)
+    return weights.reshape(n, 1) if weights.ndim == 1 else weights.reshape(n, shape[0], -1)
 
 
-def _within_extremes(cube, good):
-    filled_low, filled_high = np.where(good, cube, np.inf), np.where(good, cube, -np.inf)
-    index = np.arange(len(cube))[:, None, None]
-    inside = (index != filled_low.argmin(axis=0)) & (index != filled_high.argmax(axis=0))
-    return inside | (good.sum(axis=0) < 3)
+def _have_variances(sources):
+    return all(getattr(source, "has_variance", False) for source in sources)
 
 
-def _within_noise(cube, good, sigma, noise, scales, rows):
-    signal = median_of(cube, good)
-    keep = np.empty(cube.shape, bool)
-    with np.errstate(invalid="ignore"):
-        for i, scale in enumerate(scales):
-            limit = np.float32(sigma) * np.sqrt(noise.variance(signal, scale, rows))
-            keep[i] = np.abs(cube[i] - signal) <= limit
-    return keep
-
-
-def _keep_one(cube, good, keep):
-    """Where everything was rejected (two values far apart), the lowest stays: cosmic rays only add."""
-    none = good.any(axis=0) & ~keep.any(axis=0)
-    if not none.any():
-        return keep
-    lowest = np.where(good[:, none], cube[:, none], np.inf).argmin(axis=0)
-    chosen = np.arange(len(cube))[:, None] == lowest
-    keep[:, none] = chosen
-    return keep
-
-
-def _combine(cube, keep, method):
-    count = keep.sum(axis=0, dtype=np.uint16)
-    if method == "median":
-        return median_of(cube, keep), count
-    total = np.sum(cube, axis=0, dtype=np.float64, where=keep)
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), count
-
-
-def _error(cube, keep, center, method, noise, scales, rows):
-    count = np.maximum(keep.sum(axis=0), 1)
-    signal = np.nan_to_num(center)
-    if noise is None:
-        # About their mean also for a median, about which the squares are larger (by 17 % for three values).
-        mean = signal if method == "average" else np.nan_to_num(_combine(cube, keep, "average")[0])
-        square = np.sum((cube - mean) ** 2, axis=0, dtype=np.float64, where=keep)
-        # One value tells nothing of its error: it is not known, and NaN says so.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            error = np.sqrt(np.where(count > 1, square / (count - 1), np.nan) / count)
-    else:
-        variance = np.zeros(center.shape, np.float32)
-        for i, scale in enumerate(scales):
-            variance += keep[i] * noise.variance(signal, scale, rows, sensitivity=False)
-        error = np.sqrt(variance) / count
-    if method == "median":
-        table = np.array((1.0, *MEDIAN_FACTORS), np.float32)
-        error = error * table[np.minimum(count, len(table) - 1)]
-    return error
+def _default_uncertainty(sources, noise):
+    return "propagated" if noise is not None or _have_variances(sources) else "empirical"

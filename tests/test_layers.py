@@ -26,7 +26,7 @@ LAYERS = (
         "execution",
     ),
     ("_inputs", "observation", "profiles", "flags", "statistics"),
-    ("stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling"),
+    ("_strips", "clipping", "stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling"),
     ("_files", "_frametable", "combiner", "vetting", "frames", "darks", "calibration", "annotation"),
     (
         "masters",

@@ -1,0 +1,430 @@
+"""
+Rejection of outliers in blocks of stacks, ``x[frame, pixel]``; a value that is not to be used is +inf.
+
+Every rule marks what it rejects by +inf and counts it. By scatter it goes as in a sieve::
+
+    all pixels of the block          center and scatter in the block's own precision, and a doubt that covers
+        |                            what rounding can do: nearly all stacks have certainly no outlier
+        v
+    the suspects, side by side       center and scatter in float64, summed in the order of the frames: the very
+        |        ^                   numbers that astropy.stats.sigma_clip compares
+        v        |
+    those that lost a value ---      again without it, until nothing is lost or the rounds are over
+"""
+
+from collections import namedtuple
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.order import FIRST, MAXIMUM, MINIMUM, SECOND, UPTO, WIDTH, middle_values, values_of_rank
+
+__all__ = [
+    *("BY_EXTREMES", "BY_NOISE", "BY_SCATTER", "NO_RULE"),
+    *("Block", "Noise", "Rule", "block_scratch", "middle_deviations", "reject"),
+]
+
+NO_RULE, BY_SCATTER, BY_NOISE, BY_EXTREMES = range(4)
+#: What the median absolute deviation of a Gaussian is multiplied by, as astropy has it.
+MAD_TO_STD = 1.482602218505602
+
+#: How outliers are found. `kind` is one of the constants above; `low` and `high` are thresholds in deviations;
+#: `maxiters` is -1 for as many rounds as it takes; `least` values are kept of every pixel that has as many.
+Rule = namedtuple("Rule", ["kind", "low", "high", "median", "mad", "maxiters", "nlow", "nhigh", "least"])
+
+#: Noise of one frame before it is scaled: arrays over the pixels of the strip, and numbers.
+Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pedestal"])
+
+#: A block and room to work in. `x` holds its values in the order of the frames, `y` those of the suspects side
+#: by side, `rows` and `deviation` are for sorting; the others have the rows named below,
+#: see order.py: `own` in the type of x, `own64` and `wide` in float64, `whole` in int32.
+Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "own64", "wide", "whole"])
+SUM1, SUM2 = range(9 * WIDTH, 11 * WIDTH, WIDTH)
+CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT = range(0, 8 * WIDTH, WIDTH)
+COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT = range(2 * WIDTH, 10 * WIDTH, WIDTH)
+
+
+def block_scratch(n, width, dtype):
+    """
+    Room for blocks.
+
+    Parameters
+    ----------
+    n, width : int
+        Frames and pixels of a block, at most `ccdnight._kernels.order.WIDTH`.
+    dtype : `~numpy.dtype`
+        float32 or float64.
+
+    Returns
+    -------
+    Block
+    """
+    x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
+    own, own64 = np.empty(11 * WIDTH, dtype), np.empty(9 * WIDTH)
+    return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(10 * WIDTH, np.int32))
+
+
+@kernel
+def reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros):
+    """
+    Mark the outliers of a block by +inf and count them in the rows LOW and HIGH.
+
+    Parameters
+    ----------
+    b : Block
+        With `x` and the row COUNT (usable values) filled.
+    w : int
+        Pixels that are used.
+    rule, recipe
+        As in `ccdnight._kernels.stack.stack_strip`.
+    table : `~numpy.ndarray`
+        Comparators of `ccdnight._kernels.order.sorting_network`.
+    noise : Noise
+        Noise of a frame, for BY_NOISE.
+    cube : `~numpy.ndarray`
+        The values before anything was rejected, shape ``(n, m)``.
+    start : int
+        Where the block begins in the strip.
+    scales, zeros : `~numpy.ndarray`
+        float64, one for each frame: what it was multiplied by, and what is taken off for BY_NOISE.
+    """
+    whole = b.whole
+    if rule.kind == BY_SCATTER:
+        _by_scatter(b, w, rule, table)
+    elif rule.kind == BY_NOISE:
+        _by_noise(b, w, rule, table, noise, start, scales, zeros)
+    elif rule.kind == BY_EXTREMES:
+        _by_extremes(b, w, rule, table)
+    if rule.kind != NO_RULE and rule.least > 0:
+        for p in range(w):
+            if whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p] < min(rule.least, whole[COUNT + p]):
+                _restore(b, p, rule.least, recipe, cube, start, zeros)
+
+
+# ---------------------------------------------------------------------------------------------------- by scatter
+
+
+@kernel
+def _by_scatter(b, w, rule, table):
+    wide, whole = b.wide, b.whole
+    k = suspects = _doubtful(b, w, rule, table) if rule.median and not rule.mad else _all_with_two(b, w)
+    _gather(b, k)
+    rounds = 0
+    while k > 0:
+        _bounds(b, k, rule, table)
+        for j in range(k):
+            p = whole[PICK + j]
+            wide[FINAL_LOWER + p], wide[FINAL_UPPER + p], wide[CENTER + p] = wide[LOWER + j], wide[UPPER + j], wide[TOTAL + j]
+        rounds += 1
+        if rounds == rule.maxiters:
+            break
+        k = _those_that_lost(b, k)
+    _mark_beyond(b, suspects)
+
+
+@kernel
+def _all_with_two(b, w):
+    whole = b.whole
+    k = 0
+    for p in range(w):
+        if whole[COUNT + p] > 1:
+            whole[SUSPECT + k] = p
+            k += 1
+    return k
+
+
+@kernel
+def _doubtful(b, w, rule, table):
+    """Pixels of which rounding cannot exclude that they hold an outlier."""
+    own, whole = b.own, b.whole
+    kind = b.x.dtype.type
+    middle_values(b.x, w, COUNT, table, b.rows, own, whole)
+    sums_about_first(b.x, w, own)
+    # Many times the rounding of sums of a few hundred squares.
+    margin = kind(1 - 1e-3) if b.x.itemsize == 4 else kind(1 - 1e-10)
+    grain = kind(4 * np.finfo(b.x.dtype).eps)
+    low, high, half, one, none = kind(rule.low), kind(rule.high), kind(0.5), kind(1), kind(0)
+    for p in range(w):
+        inverse = one / kind(whole[COUNT + p]) if whole[COUNT + p] > 0 else none
+        shift = half * (own[SECOND + p] - own[FIRST + p])
+        variance = (own[SUM2 + p] - own[SUM1 + p] * own[SUM1 + p] * inverse) * inverse
+        variance = variance if variance > none else none
+        width = np.sqrt(variance) * margin - grain * (abs(own[FIRST + p]) + abs(own[SECOND + p]))
+        below, above = own[FIRST + p] - own[MINIMUM + p] + shift, own[MAXIMUM + p] - own[FIRST + p] - shift
+        sure = (below < low * width) & (above < high * width)
+        whole[LEFT + p] = np.int32(0) if sure else np.int32(1)
+    k = 0
+    for p in range(w):
+        if whole[LEFT + p] and whole[COUNT + p] > 1:
+            whole[SUSPECT + k] = p
+            k += 1
+    return k
+
+
+@kernel
+def sums_about_first(x, w, own):
+    """
+    Sums of the deviations from the values in the row FIRST and of their squares, in the rows SUM1 and SUM2.
+
+    Two frames a turn: half of the time would be spent on fetching and storing the sums.
+
+    Parameters
+    ----------
+    x : `~numpy.ndarray`
+        Block, shape ``(n, width)``.
+    w : int
+        Pixels that are used.
+    own : `~numpy.ndarray`
+        See `Block`.
+    """
+    inf, none, n = x.dtype.type(np.inf), x.dtype.type(0), x.shape[0]
+    for p in range(w):
+        own[SUM1 + p], own[SUM2 + p] = none, none
+    for f in range(0, n - 1, 2):
+        one, other = x[f], x[f + 1]
+        for p in range(w):
+            a, b = one[p], other[p]
+            a, b = a - own[FIRST + p] if a < inf else none, b - own[FIRST + p] if b < inf else none
+            own[SUM1 + p] += a + b
+            own[SUM2 + p] += a * a + b * b
+    if n % 2:
+        row = x[n - 1]
+        for p in range(w):
+            a = row[p] - own[FIRST + p] if row[p] < inf else none
+            own[SUM1 + p] += a
+            own[SUM2 + p] += a * a
+
+
+@kernel
+def _gather(b, k):
+    """The suspects side by side."""
+    whole = b.whole
+    for j in range(k):
+        whole[PICK + j] = whole[SUSPECT + j]
+        whole[YCOUNT + j] = whole[COUNT + whole[SUSPECT + j]]
+    for f in range(b.x.shape[0]):
+        source, target = b.x[f], b.y[f]
+        for j in range(k):
+            target[j] = source[whole[SUSPECT + j]]
+
+
+@kernel
+def _bounds(b, k, rule, table):
+    """Lowest and highest value that is kept of each suspect, and its center in the row TOTAL."""
+    own, wide = b.own, b.wide
+    if rule.median or rule.mad:
+        middle_values(b.y, k, YCOUNT, table, b.rows, b.own, b.whole)
+        for j in range(k):
+            wide[LOWER + j] = 0.5 * (np.float64(own[FIRST + j]) + np.float64(own[SECOND + j]))
+    if not rule.median or not rule.mad:
+        _mean_and_std(b, k)
+    if rule.mad:
+        _deviation_from_median(b, k, table)
+    unbounded_low, unbounded_high = rule.low == np.inf, rule.high == np.inf
+    for j in range(k):
+        center = wide[LOWER + j] if rule.median else wide[TOTAL + j]
+        wide[TOTAL + j] = center
+        wide[LOWER + j] = -np.inf if unbounded_low else center - rule.low * wide[SPREAD + j]
+        wide[UPPER + j] = np.inf if unbounded_high else center + rule.high * wide[SPREAD + j]
+
+
+@kernel
+def _mean_and_std(b, k):
+    wide, whole = b.wide, b.whole
+    inf = b.y.dtype.type(np.inf)
+    for j in range(k):
+        wide[TOTAL + j], wide[SPREAD + j] = 0.0, 0.0
+    for f in range(b.y.shape[0]):
+        row = b.y[f]
+        for j in range(k):
+            wide[TOTAL + j] += np.float64(row[j]) if row[j] < inf else 0.0
+    for j in range(k):
+        wide[TOTAL + j] /= whole[YCOUNT + j]
+    for f in range(b.y.shape[0]):
+        row = b.y[f]
+        for j in range(k):
+            d = wide[TOTAL + j] - np.float64(row[j]) if row[j] < inf else 0.0
+            wide[SPREAD + j] += d * d
+    for j in range(k):
+        wide[SPREAD + j] = np.sqrt(wide[SPREAD + j] / whole[YCOUNT + j])
+
+
+@kernel
+def _deviation_from_median(b, k, table):
+    """The medians are in the row LOWER."""
+    wide, own64 = b.wide, b.own64
+    inf = b.y.dtype.type(np.inf)
+    for f in range(b.y.shape[0]):
+        row, target = b.y[f], b.deviation[f]
+        for j in range(k):
+            target[j] = abs(np.float64(row[j]) - wide[LOWER + j]) if row[j] < inf else np.inf
+    middle_deviations(b, k, YCOUNT, table)
+    for j in range(k):
+        wide[SPREAD + j] = 0.5 * (own64[FIRST + j] + own64[SECOND + j]) * MAD_TO_STD
+
+
+@kernel
+def middle_deviations(b, k, count, table):
+    """The two middle values of `b.deviation`, which may be sorted, in the rows FIRST and SECOND of `b.own64`."""
+    middle_values(b.deviation, k, count, table, b.deviation, b.own64, b.whole)
+
+
+@kernel
+def _those_that_lost(b, k):
+    """Suspects that lost a value and have others, side by side and without it; how many there are."""
+    wide, whole = b.wide, b.whole
+    inf, one, none = b.y.dtype.type(np.inf), np.int32(1), np.int32(0)
+    for j in range(k):
+        whole[LEFT + j] = none
+    for f in range(b.y.shape[0]):
+        row = b.y[f]
+        for j in range(k):
+            inside = (row[j] < inf) & (row[j] >= wide[LOWER + j]) & (row[j] <= wide[UPPER + j])
+            whole[LEFT + j] += one if inside else none
+    c = 0
+    for j in range(k):
+        if 0 < whole[LEFT + j] < whole[YCOUNT + j]:
+            whole[SOURCE + c], whole[PICK + c], whole[YCOUNT + c] = j, whole[PICK + j], whole[LEFT + j]
+            c += 1
+    for f in range(b.y.shape[0]):
+        row = b.y[f]
+        for i in range(c):
+            j = whole[SOURCE + i]
+            value = row[j]
+            row[i] = value if (value >= wide[LOWER + j]) & (value <= wide[UPPER + j]) else inf
+    return c
+
+
+@kernel
+def _mark_beyond(b, k):
+    wide, whole = b.wide, b.whole
+    inf = b.x.dtype.type(np.inf)
+    for f in range(b.x.shape[0]):
+        row = b.x[f]
+        for i in range(k):
+            p = whole[SUSPECT + i]
+            value = row[p]
+            if value < wide[FINAL_LOWER + p]:
+                whole[LOW + p] += 1
+                row[p] = inf
+            elif (value > wide[FINAL_UPPER + p]) & (value < inf):
+                whole[HIGH + p] += 1
+                row[p] = inf
+
+
+# --------------------------------------------------------------------------------------------------- other rules
+
+
+@kernel
+def _by_noise(b, w, rule, table, noise, start, scales, zeros):
+    """IRAF's ccdclip: about the median, in units of the noise that the detector has at this signal."""
+    own, wide, whole = b.own, b.wide, b.whole
+    kind = b.x.dtype.type
+    half = kind(0.5)
+    rounds, lost = 0, 1
+    while lost > 0 and rounds != rule.maxiters:
+        for f in range(b.x.shape[0]):
+            row, target, zero = b.x[f], b.y[f], kind(zeros[f])
+            for p in range(w):
+                target[p] = row[p] - zero
+        for p in range(w):
+            whole[LEFT + p] = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
+        middle_values(b.y, w, LEFT, table, b.rows, b.own, b.whole)
+        for p in range(w):
+            own[FIRST + p] = half * own[FIRST + p] + half * own[SECOND + p]
+            wide[CENTER + p] = own[FIRST + p]
+        lost = 0
+        for f in range(b.x.shape[0]):
+            lost += _mark_noisy(b, f, w, rule, noise, start, kind(scales[f]))
+        rounds += 1
+
+
+@kernel
+def _mark_noisy(b, f, w, rule, noise, start, scale):
+    own, whole = b.own, b.whole
+    kind = b.x.dtype.type
+    inf, none, low_limit, high_limit = kind(np.inf), kind(0), kind(rule.low**2), kind(rule.high**2)
+    sensitivity, pedestal = kind(noise.sensitivity), kind(noise.pedestal)
+    row, shifted = b.x[f], b.y[f]
+    read, photon = noise.read_variance[start : start + w], noise.inverse_gain[start : start + w]
+    lost = np.int32(0)
+    for p in range(w):
+        signal = own[FIRST + p] - pedestal
+        signal = signal if signal > none else none
+        variance = scale * scale * kind(read[p]) + scale * signal * kind(photon[p])
+        variance += (sensitivity * signal) * (sensitivity * signal)
+        d = shifted[p] - own[FIRST + p]
+        usable, square = row[p] < inf, d * d
+        below = usable & (d < none) & (square > low_limit * variance)
+        above = usable & (d > none) & (square > high_limit * variance)
+        whole[LOW + p] += np.int32(1) if below else np.int32(0)
+        whole[HIGH + p] += np.int32(1) if above else np.int32(0)
+        lost += np.int32(1) if below | above else np.int32(0)
+        row[p] = inf if below | above else row[p]
+    return lost
+
+
+@kernel
+def _by_extremes(b, w, rule, table):
+    """So many of the lowest and highest values, where more are left; of equal ones the first frames'."""
+    own, wide, whole = b.own, b.wide, b.whole
+    inf = b.x.dtype.type(np.inf)
+    for p in range(w):
+        whole[LEFT + p] = rule.nlow if whole[COUNT + p] > rule.nlow + rule.nhigh else 0
+        whole[SOURCE + p] = whole[COUNT + p] - 1 - rule.nhigh if whole[COUNT + p] > rule.nlow + rule.nhigh else 0
+    values_of_rank(b.x, w, b.whole[LEFT : LEFT + WIDTH], table, b.rows, b.own, b.whole, FIRST)
+    values_of_rank(b.x, w, b.whole[SOURCE : SOURCE + WIDTH], table, b.rows, b.own, b.whole, SECOND)
+    for p in range(w):
+        enough = whole[COUNT + p] > rule.nlow + rule.nhigh
+        wide[CENTER + p] = 0.5 * (np.float64(own[FIRST + p]) + np.float64(own[SECOND + p]))
+        own[FIRST + p], own[SECOND + p] = own[FIRST + p] if enough else -inf, own[SECOND + p] if enough else inf
+        whole[LEFT + p], whole[SOURCE + p] = rule.nlow if enough else 0, rule.nhigh if enough else 0
+    for f in range(b.x.shape[0]):
+        row = b.x[f]
+        for p in range(w):
+            whole[LEFT + p] -= np.int32(1) if row[p] < own[FIRST + p] else np.int32(0)
+            whole[SOURCE + p] -= np.int32(1) if (row[p] > own[SECOND + p]) & (row[p] < inf) else np.int32(0)
+    for f in range(b.x.shape[0]):
+        row = b.x[f]
+        for p in range(w):
+            value = row[p]
+            tie_low = (value == own[FIRST + p]) & (whole[LEFT + p] > 0)
+            tie_high = (value == own[SECOND + p]) & (whole[SOURCE + p] > 0) & (value < inf) & (not tie_low)
+            whole[LEFT + p] -= np.int32(1) if tie_low else np.int32(0)
+            whole[SOURCE + p] -= np.int32(1) if tie_high else np.int32(0)
+            below, above = (value < own[FIRST + p]) | tie_low, ((value > own[SECOND + p]) & (value < inf)) | tie_high
+            whole[LOW + p] += np.int32(1) if below else np.int32(0)
+            whole[HIGH + p] += np.int32(1) if above else np.int32(0)
+            row[p] = inf if below | above else value
+
+
+@kernel
+def _restore(b, p, least, recipe, cube, start, zeros):
+    """
+    Give a pixel back its values nearest to the center until `least` are kept.
+
+    Where none is kept the center is its lowest value: cosmic rays only add.
+    """
+    inf = b.x.dtype.type(np.inf)
+    count, low, high, median = b.whole[COUNT + p], b.whole[LOW + p], b.whole[HIGH + p], b.wide[CENTER + p]
+    kept = count - low - high
+    center = median if kept > 0 else np.inf
+    if kept == 0:
+        for f in range(b.x.shape[0]):
+            value = cube[f, start + p]
+            if abs(value) < inf and recipe.floor <= value <= recipe.ceiling:
+                center = min(center, value - zeros[f])
+    for _ in range(min(least, count) - kept):
+        nearest, best = 0, np.inf
+        for f in range(b.x.shape[0]):
+            value = cube[f, start + p]
+            if b.x[f, p] == inf and abs(value) < inf and recipe.floor <= value <= recipe.ceiling:
+                off = value - zeros[f] - center
+                if abs(off) < abs(best) or (abs(off) == abs(best) and off < best):
+                    nearest, best = f, off
+        b.x[nearest, p] = cube[nearest, start + p]
+        if (b.x[nearest, p] - zeros[nearest] < median and low > 0) or high == 0:
+            low -= 1
+        else:
+            high -= 1
+    b.whole[LOW + p], b.whole[HIGH + p] = low, high

@@ -1,0 +1,199 @@
+"""Error of a combined pixel: from the scatter of its values, from their variances, or from the noise model."""
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.clip import (
+    COUNT,
+    FINAL_LOWER,
+    LEFT,
+    LOWER,
+    MAD_TO_STD,
+    SPREAD,
+    SUM1,
+    SUM2,
+    TOTAL,
+    UPPER,
+    WEIGHT,
+    middle_deviations,
+    sums_about_first,
+)
+from ccdnight._kernels.order import FIRST, SECOND, middle_values
+
+__all__ = [
+    *("AVERAGE", "MEDIAN", "SUM"),
+    *("FROM_MAD", "FROM_NOISE", "FROM_SCATTER", "FROM_STD", "FROM_VARIANCES", "NO_ERROR"),
+    *("variance_of_result", "weights_of"),
+]
+
+AVERAGE, MEDIAN, SUM = range(3)
+#: FROM_STD and FROM_MAD are ccdproc's: of the values that are left, over the root of their number. FROM_SCATTER is
+#: right on average: with n - 1, the factor of the median, and the loss by clipping.
+NO_ERROR, FROM_STD, FROM_MAD, FROM_SCATTER, FROM_NOISE, FROM_VARIANCES = range(6)
+
+
+@kernel
+def weights_of(b, f, w, start, weights):
+    """
+    Weights of a frame's values in the row WEIGHT; 0 where they are not used.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    f, w, start : int
+        Frame, pixels of the block, and where it begins in the strip.
+    weights : `~numpy.ndarray`
+        float64, shape ``(n, m)``, or ``(n, 1)`` for the frames.
+    """
+    wide, row, inf = b.wide, b.x[f], b.x.dtype.type(np.inf)
+    if weights.shape[1] == 1:
+        weight = weights[f, 0]
+        for p in range(w):
+            wide[WEIGHT + p] = weight if row[p] < inf else 0.0
+    else:
+        given = weights[f, start : start + w]
+        for p in range(w):
+            wide[WEIGHT + p] = given[p] if row[p] < inf else 0.0
+
+
+@kernel
+def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors):
+    """
+    Variance of the result in the row SPREAD.
+
+    Parameters
+    ----------
+    b : Block
+        With the result in the row TOTAL, the number of values in LEFT, and of weights the sum in LOWER and that of
+        their squares in UPPER.
+    w, start : int
+        Pixels of the block, and where it begins in the strip.
+    variances, weights, noise, scales, recipe, table, factors
+        As in `ccdnight._kernels.stack.stack_strip`.
+    """
+    wide, whole = b.wide, b.whole
+    weighted = recipe.weighted and recipe.method != MEDIAN
+    if recipe.error == FROM_NOISE or recipe.error == FROM_VARIANCES:
+        _propagated(b, w, start, variances, weights, noise, scales, recipe, weighted)
+    elif recipe.error == FROM_MAD:
+        _median_scatter(b, w, table)
+    else:
+        _scatter(b, w, recipe)
+    if recipe.error == FROM_SCATTER:
+        for p in range(w):
+            n = np.float64(whole[LEFT + p])
+            wide[SPREAD + p] = wide[SPREAD + p] * factors[1, whole[COUNT + p]] / (n - 1.0) if n > 1.0 else np.nan
+        _of_result(b, w, recipe, weighted)
+    elif recipe.error == FROM_STD:
+        for p in range(w):
+            wide[SPREAD + p] /= np.float64(whole[LEFT + p])
+    if recipe.error == FROM_STD or recipe.error == FROM_MAD:
+        _of_result(b, w, recipe, False)
+    elif recipe.method == MEDIAN:
+        for p in range(w):
+            wide[SPREAD + p] *= factors[0, whole[LEFT + p]]
+
+
+@kernel
+def _of_result(b, w, recipe, weighted):
+    """From the variance of one value to that of the result."""
+    wide, whole = b.wide, b.whole
+    for p in range(w):
+        n = np.float64(whole[LEFT + p])
+        squares = wide[UPPER + p] if weighted else n
+        parts = wide[LOWER + p] if weighted else n
+        wide[SPREAD + p] *= squares if recipe.method == SUM else squares / (parts * parts)
+
+
+@kernel
+def _scatter(b, w, recipe):
+    """Sum of the squared deviations from the mean of what is left, summed about a value near it."""
+    own, wide, whole = b.own, b.wide, b.whole
+    _value_of_result(b, w, recipe)
+    for p in range(w):
+        own[FIRST + p] = wide[FINAL_LOWER + p]
+    sums_about_first(b.x, w, own)
+    for p in range(w):
+        shift = np.float64(own[SUM1 + p])
+        squares = np.float64(own[SUM2 + p]) - shift * shift / np.float64(whole[LEFT + p])
+        wide[SPREAD + p] = squares if squares > 0.0 else 0.0
+
+
+@kernel
+def _value_of_result(b, w, recipe):
+    """What one value is on average, in the row FINAL_LOWER; 0 where there is none."""
+    wide, whole = b.wide, b.whole
+    for p in range(w):
+        parts = 1.0
+        if recipe.method == SUM:
+            parts = wide[LOWER + p] if recipe.weighted else np.float64(whole[LEFT + p])
+        value = wide[TOTAL + p] / parts
+        wide[FINAL_LOWER + p] = value if value - value == 0.0 else 0.0
+
+
+@kernel
+def _median_scatter(b, w, table):
+    """Square of the scaled median absolute deviation from the median."""
+    own, own64, wide = b.own, b.own64, b.wide
+    inf = b.x.dtype.type(np.inf)
+    middle_values(b.x, w, LEFT, table, b.rows, own, b.whole)
+    for p in range(w):
+        wide[WEIGHT + p] = 0.5 * (np.float64(own[FIRST + p]) + np.float64(own[SECOND + p]))
+    for f in range(b.x.shape[0]):
+        row, target = b.x[f], b.deviation[f]
+        for p in range(w):
+            target[p] = abs(np.float64(row[p]) - wide[WEIGHT + p]) if row[p] < inf else np.inf
+    middle_deviations(b, w, LEFT, table)
+    for p in range(w):
+        deviation = 0.5 * (own64[FIRST + p] + own64[SECOND + p]) * MAD_TO_STD
+        wide[SPREAD + p] = deviation * deviation
+
+
+@kernel
+def _propagated(b, w, start, variances, weights, noise, scales, recipe, weighted):
+    """Of the values that are left; a median is taken as a mean."""
+    wide, whole = b.wide, b.whole
+    if recipe.error == FROM_NOISE:
+        _value_of_result(b, w, recipe)
+    for p in range(w):
+        wide[SPREAD + p] = 0.0
+    for f in range(b.x.shape[0]):
+        if weighted:
+            weights_of(b, f, w, start, weights)
+        else:
+            _equal_weights(b, f, w)
+        if recipe.error == FROM_VARIANCES:
+            _add_given(b, w, variances[f, start : start + w])
+        else:
+            _add_modelled(b, w, start, noise, scales[f])
+    if recipe.method != SUM:
+        for p in range(w):
+            parts = wide[LOWER + p] if weighted else np.float64(whole[LEFT + p])
+            wide[SPREAD + p] /= parts * parts
+
+
+@kernel
+def _equal_weights(b, f, w):
+    wide, row, inf = b.wide, b.x[f], b.x.dtype.type(np.inf)
+    for p in range(w):
+        wide[WEIGHT + p] = 1.0 if row[p] < inf else 0.0
+
+
+@kernel
+def _add_given(b, w, variance):
+    wide = b.wide
+    for p in range(w):
+        weight = wide[WEIGHT + p]
+        wide[SPREAD + p] += weight * weight * np.float64(variance[p]) if weight != 0.0 else 0.0
+
+
+@kernel
+def _add_modelled(b, w, start, noise, scale):
+    wide = b.wide
+    read, photon = noise.read_variance[start : start + w], noise.inverse_gain[start : start + w]
+    for p in range(w):
+        signal = wide[FINAL_LOWER + p] - noise.pedestal
+        signal = signal if signal > 0.0 else 0.0
+        variance = scale * scale * np.float64(read[p]) + scale * signal * np.float64(photon[p])
+        wide[SPREAD + p] += wide[WEIGHT + p] * wide[WEIGHT + p] * variance

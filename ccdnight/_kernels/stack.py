@@ -1,0 +1,197 @@
+"""
+The stacking kernel: a strip of all frames in, one strip of the result out.
+
+The strip comes as ``cube[frame, pixel]``, a value that is not to be used as NaN. It is worked on by blocks of pixels
+that stay in the innermost cache, and every step does the same thing to all pixels of a block, so that the compiler
+can make SIMD of it::
+
+    cube  frame 0  |.......|.......|.......|        one block:   load      not finite or beyond a threshold: +inf
+          frame 1  |.......|.......|.......|                     sort      a network of comparators (order.py)
+          ...      |.......|.......|.......|                     reject    by scatter, noise or extremes (clip.py)
+          frame n  |.......|.......|.......|                     combine   mean, weighted mean, median, sum
+                       |                                         error     from the scatter, or propagated
+                       v
+    data, error, count, low, high
+
+Values are compared in the precision of the cube; sums are float64. A median costs one more sort, since what was
+rejected is at the end then.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.clip import COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, TOTAL, UPPER, WEIGHT, reject
+from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, SUM, variance_of_result, weights_of
+from ccdnight._kernels.order import FIRST, SECOND, middle_values
+
+__all__ = ["Output", "Recipe", "stack_strip"]
+
+#: How the values that are left are combined and where the error comes from, by the constants of errors.py; `floor`
+#: and `ceiling` are the lowest and highest value that is used.
+Recipe = namedtuple("Recipe", ["method", "error", "weighted", "floor", "ceiling"])
+
+#: What is written, one entry for each pixel of the strip (`low` and `high` may be empty); `keep` has one for each
+#: value, or is empty.
+Output = namedtuple("Output", ["data", "error", "count", "low", "high", "keep"])
+
+
+@kernel
+def stack_strip(cube, variances, weights, scales, zeros, noise, rule, recipe, table, factors, b, out):
+    """
+    Stack one strip.
+
+    Parameters
+    ----------
+    cube : `~numpy.ndarray`
+        float32 or float64, shape ``(n, m)``; NaN where a value is not to be used.
+    variances, weights : `~numpy.ndarray`
+        float32 and float64, shape ``(n, m)``; weights of shape ``(n, 1)`` are those of the frames.
+    scales, zeros : `~numpy.ndarray`
+        float64, shape ``(n,)``; see `ccdnight._kernels.clip.reject`.
+    noise : Noise
+        Of one frame.
+    rule : Rule
+        How outliers are found.
+    recipe : Recipe
+        How the rest is combined.
+    table : `~numpy.ndarray`
+        Comparators; empty to bisect.
+    factors : `~numpy.ndarray`
+        float64, shape ``(2, n + 1)``: the variance of a median of so many values over that of their mean, and what
+        the variance from the scatter is multiplied by for so many usable values, because they were clipped.
+    b : Block
+        Room.
+    out : Output
+        Written.
+
+    Returns
+    -------
+    low, high : int
+        Values rejected in the strip.
+    """
+    whole = b.whole
+    m, width = cube.shape[1], b.x.shape[1]
+    total_low = total_high = 0
+    for start in range(0, m, width):
+        w = min(width, m - start)
+        _load(cube, start, w, b, recipe)
+        reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros)
+        _combine(b, w, start, weights, recipe, table)
+        if recipe.error != NO_ERROR:
+            variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors)
+        _write(b, w, start, recipe, out)
+        for p in range(w):
+            total_low += whole[LOW + p]
+            total_high += whole[HIGH + p]
+    return total_low, total_high
+
+
+@kernel
+def _load(cube, start, w, b, recipe):
+    whole = b.whole
+    kind = cube.dtype.type
+    inf, one, none = kind(np.inf), np.int32(1), np.int32(0)
+    for p in range(w):
+        whole[COUNT + p], whole[LOW + p], whole[HIGH + p] = none, none, none
+    for f in range(cube.shape[0]):
+        source, x = cube[f, start : start + w], b.x[f]
+        for p in range(w):
+            value = source[p]
+            good = abs(value) < inf
+            x[p] = value if good else inf
+            whole[COUNT + p] += one if good else none
+    if recipe.floor == -np.inf and recipe.ceiling == np.inf:
+        return
+    floor, ceiling = kind(recipe.floor), kind(recipe.ceiling)
+    for f in range(cube.shape[0]):
+        x = b.x[f]
+        for p in range(w):
+            below, above = x[p] < floor, (x[p] > ceiling) & (x[p] < inf)
+            whole[LOW + p] += one if below else none
+            whole[HIGH + p] += one if above else none
+            x[p] = inf if below | above else x[p]
+    # What is beyond a threshold does not count as rejected by the rule.
+    for p in range(w):
+        whole[COUNT + p] -= whole[LOW + p] + whole[HIGH + p]
+        whole[LOW + p], whole[HIGH + p] = none, none
+
+
+@kernel
+def _combine(b, w, start, weights, recipe, table):
+    """The result in the row TOTAL, the number of values used in LEFT."""
+    own, wide, whole = b.own, b.wide, b.whole
+    for p in range(w):
+        whole[LEFT + p] = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
+    if recipe.weighted:
+        _weighted_sums(b, w, start, weights)
+    elif recipe.method != MEDIAN:
+        _sums(b.x, w, wide)
+    if recipe.method == MEDIAN:
+        middle_values(b.x, w, LEFT, table, b.rows, own, whole)
+        for p in range(w):
+            median = 0.5 * (np.float64(own[FIRST + p]) + np.float64(own[SECOND + p]))
+            wide[TOTAL + p] = median if whole[LEFT + p] > 0 else np.nan
+    elif recipe.method == AVERAGE and recipe.weighted:
+        for p in range(w):
+            wide[TOTAL + p] /= wide[LOWER + p]
+    elif recipe.method == AVERAGE:
+        for p in range(w):
+            wide[TOTAL + p] /= np.float64(whole[LEFT + p])
+
+
+@kernel
+def _sums(x, w, wide):
+    inf, n = x.dtype.type(np.inf), x.shape[0]
+    for p in range(w):
+        wide[TOTAL + p] = 0.0
+    for f in range(0, n - 1, 2):
+        one, other = x[f], x[f + 1]
+        for p in range(w):
+            a, b = np.float64(one[p]) if one[p] < inf else 0.0, np.float64(other[p]) if other[p] < inf else 0.0
+            wide[TOTAL + p] += a + b
+    if n % 2:
+        row = x[n - 1]
+        for p in range(w):
+            wide[TOTAL + p] += np.float64(row[p]) if row[p] < inf else 0.0
+
+
+@kernel
+def _weighted_sums(b, w, start, weights):
+    """Weighted sum in the row TOTAL, sum of the weights in LOWER and of their squares in UPPER."""
+    wide, inf = b.wide, b.x.dtype.type(np.inf)
+    for p in range(w):
+        wide[TOTAL + p], wide[LOWER + p], wide[UPPER + p] = 0.0, 0.0, 0.0
+    for f in range(b.x.shape[0]):
+        weights_of(b, f, w, start, weights)
+        row = b.x[f]
+        for p in range(w):
+            weight = wide[WEIGHT + p]
+            wide[TOTAL + p] += weight * np.float64(row[p]) if row[p] < inf else 0.0
+            wide[LOWER + p] += weight
+            wide[UPPER + p] += weight * weight
+
+
+@kernel
+def _write(b, w, start, recipe, out):
+    wide, whole = b.wide, b.whole
+    data, count = out.data[start : start + w], out.count[start : start + w]
+    for p in range(w):
+        data[p] = wide[TOTAL + p]
+    if recipe.error != NO_ERROR:
+        error = out.error[start : start + w]
+        for p in range(w):
+            error[p] = np.sqrt(wide[SPREAD + p])
+    for p in range(w):
+        count[p] = whole[LEFT + p]
+    if out.low.size:
+        low, high = out.low[start : start + w], out.high[start : start + w]
+        for p in range(w):
+            low[p], high[p] = whole[LOW + p], whole[HIGH + p]
+    if out.keep.size:
+        inf = b.x.dtype.type(np.inf)
+        for f in range(b.x.shape[0]):
+            row, keep = b.x[f], out.keep[f, start : start + w]
+            for p in range(w):
+                keep[p] = row[p] < inf
