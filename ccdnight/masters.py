@@ -240,7 +240,7 @@ class _Corrected:
     """A source with bias and dark taken off, strip by strip."""
 
     def __init__(self, source, *, bias=None, dark=None, gain=None):
-        self.name, self.shape, self._source = source.name, source.shape, source
+        self.name, self.shape, self.dtype, self._source = source.name, source.shape, source.dtype, source
         self._off = [(item, significant_flags(item)) for item in (bias, dark) if item is not None]
         self._gain = gain
 
@@ -253,6 +253,16 @@ class _Corrected:
         if self._gain is not None:
             data *= self._gain[rows]
         return data, flags
+
+    def fill(self, rows, out, exclude):
+        self._source.fill(rows, out, exclude)
+        for master, bits in self._off:
+            out -= master.data[rows]
+            bad = (bits[rows] & exclude) != 0
+            if bad.any():
+                out[bad] = np.nan
+        if self._gain is not None:
+            out *= self._gain[rows]
 
 
 def _as_master(item):

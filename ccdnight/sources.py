@@ -49,6 +49,7 @@ class ArraySource:
     def __init__(self, ccd, profile=None, *, name="CCDData"):
         self.name, self.header, self.profile = name, ccd.meta, profile
         self.shape, self._data, self._flags = ccd.data.shape, ccd.data, flags_of(ccd)
+        self.dtype = np.dtype(np.float32 if _fits_float32(ccd.data.dtype) else np.float64)
         self.level_error = float(ccd.meta.get("OVSCERR", 0.0))
         self.overscan_level = ccd.meta.get("OVSCMEAN")
         self.digest = ""
@@ -71,6 +72,20 @@ class ArraySource:
             uint16.
         """
         return np.asarray(self._data[rows], dtype=self._data.dtype.newbyteorder("=")), self._flags[rows]
+
+    def fill(self, rows, out, exclude):
+        """
+        Some rows, NaN where they are not to be used.
+
+        Parameters
+        ----------
+        rows, out, exclude
+            As in `FrameSource.fill`.
+        """
+        out[...] = self._data[rows]
+        bad = (self._flags[rows] & exclude) != 0
+        if bad.any():
+            out[bad] = np.nan
 
     @property
     def overscan_applied(self):
@@ -110,8 +125,9 @@ class FrameSource:
         header, _ = storage.clean_header(self._raw.header)
         self._geometry = frame_geometry(header, self._raw.shape, profile, path=path)
         self.shape = self._geometry.trimmed_shape
-        # A compressed file cannot be read by rows; it is unpacked once and kept.
-        self._whole = storage.read_pixels(path, raw=self._raw) if self._raw.compressed else None
+        self.dtype = np.dtype(np.float64 if storage.wide(self._raw) else np.float32)
+        # A compressed file cannot be read by rows; it is unpacked once.
+        self._plain = storage.unpacked(path, self._raw) if self._raw.compressed else (path, self._raw)
         self._levels, self.level_error, self.overscan_level = {}, 0.0, None
         if overscan:
             self._measure_overscan(window)
@@ -149,9 +165,8 @@ class FrameSource:
         return second.level - np.float32(overscan.mean)
 
     def _read(self, part):
-        if self._whole is not None:
-            return self._whole[part]
-        return storage.read_pixels(self.path, raw=self._raw, rows=part[0], columns=part[1])
+        path, raw = self._plain
+        return storage.read_pixels(path, raw=raw, rows=part[0], columns=part[1])
 
     def rows(self, rows):
         """
@@ -183,6 +198,38 @@ class FrameSource:
                 pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
             data[target] = pixels
         return data, flags
+
+
+    def fill(self, rows, out, exclude):
+        """
+        Some rows of the trimmed frame, NaN where they are not to be used: `rows` for those who stack.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+        out : `~numpy.ndarray`
+            Written, shape ``(k, nx)``.
+        exclude : int
+            Pixels with one of these flags are NaN.
+        """
+        if len(self._pieces) > 1:
+            out[...] = 0
+        for number, (item, raw, trimmed, level) in enumerate(self._pieces):
+            low, high = max(rows.start, trimmed[0].start), min(rows.stop, trimmed[0].stop)
+            if low >= high:
+                continue
+            first = raw[0].start + low - trimmed[0].start
+            pixels = self._read((slice(first, first + high - low), raw[1]))
+            if exclude & FLAGS["SATURATED"].value and level < np.inf:
+                pixels[pixels >= level] = np.nan
+            if number in self._levels:
+                pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
+            out[low - rows.start : high - rows.start, trimmed[1]] = pixels
+
+
+def _fits_float32(dtype):
+    return dtype.itemsize <= (4 if dtype.kind == "f" else 2)
 
 
 def _part_of(level, item, first, count, columns):

@@ -19,8 +19,9 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
+from ccdnight.storage.pixels import decodes, read_rows
 
-__all__ = ["RawHeader", "open_plain", "read_header", "read_pixels"]
+__all__ = ["RawHeader", "extension_numbers", "open_plain", "read_header", "read_pixels"]
 
 _BLOCK = 2880
 #: A header of more blocks than this (36,000 cards) is none; real ones have up to a few hundred cards.
@@ -48,12 +49,18 @@ class RawHeader:
         Number of the HDU.
     compressed : bool
         Whether rows cannot be read by themselves (gzip, tile compression).
+    offset : int
+        Where the pixels begin in the file, or in what a gzip file unpacks to.
+    tiled : bool
+        Whether the image is tile-compressed.
     """
 
     header: fits.Header
     shape: tuple[int, int]
     hdu: int
     compressed: bool
+    offset: int = 0
+    tiled: bool = False
 
 
 def open_plain(path):
@@ -163,7 +170,7 @@ def _scan(stream, path, hdu):
             _check_size(stream, path, size)
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
-            return RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed)
+            return RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
         _skip(stream, size)
         number += 1
 
@@ -218,6 +225,34 @@ def _skip(stream, size):
     stream.seek(-(-size // _BLOCK) * _BLOCK, io.SEEK_CUR)
 
 
+def extension_numbers(path):
+    """
+    Numbers of the extensions of a FITS file by their names; the first of equal names counts.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    dict of str to int
+    """
+    names, number = {}, 0
+    try:
+        with open_plain(path) as stream:
+            while (header := _read_block_header(stream, Path(path))) is not None:
+                names.setdefault(str(header.get("EXTNAME", "")).strip().upper(), number)
+                _skip(stream, _data_size(header, Path(path)))
+                number += 1
+    except FrameError:
+        return names  # what follows an image may be rubbish; names that were found are good
+    except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FrameError(path, f"cannot be read: {error}") from error
+    names.pop("", None)
+    return names
+
+
 def _inherit(primary, header):
     """The image's own cards, and the primary's where the image says nothing."""
     full = header.copy()
@@ -269,19 +304,23 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
     """
     raw = raw or read_header(path)
     part = (rows or slice(None), columns or slice(None))
+    if decodes(raw):
+        pixels = read_rows(path, raw, part[0])
+        return pixels if columns is None else np.ascontiguousarray(pixels[:, columns])
     try:
         # No memory map: on Windows it would hold the file, and a file that shrinks under it kills us.
         with quiet_libraries(), fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
             hdu = hdus[raw.hdu]
             # Whole rows lie in one piece in the file; astropy reads a part of each row by itself, which
-            # for 25 overscan columns of 4128 rows takes 40 times as long.
-            data = hdu.data if raw.compressed else hdu.section[_whole_rows(part[0], hdu.shape)]
+            # for 25 overscan columns of 4128 rows takes 40 times as long. Of tiles it unpacks those that are needed.
+            whole = raw.compressed and not (raw.tiled and rows)
+            data = hdu.data if whole else hdu.section[_whole_rows(part[0], hdu.shape)]
     except MemoryError:
         raise
     except Exception as error:  # astropy and its decompression raise whatever they like on damaged files
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
-    data = data.reshape(data.shape[-2:])[part if raw.compressed else (slice(None), part[1])]
+    data = data.reshape(data.shape[-2:])[part if whole else (slice(None), part[1])]
     wide = data.dtype.itemsize > (4 if data.dtype.kind == "f" else 2)
     return data.astype(np.float64 if wide else np.float32)
 

@@ -1,0 +1,128 @@
+"""
+Rows of an uncompressed image, straight from its bytes.
+
+Only the rows asked for are fetched, in one piece and without a memory map (a file that shrinks under a map kills the
+process), and the file is open only as long as that takes, so that any number of files can be read in turns.
+"""
+
+import os
+
+import numpy as np
+
+from ccdnight.exceptions import FrameError
+
+__all__ = ["decodes", "read_rows", "wide"]
+
+
+def decodes(raw):
+    """
+    Whether `read_rows` can read an image; astropy takes care of what is odd.
+
+    Parameters
+    ----------
+    raw : RawHeader
+        Its header.
+
+    Returns
+    -------
+    bool
+    """
+    numbers = (raw.header.get("BSCALE", 1), raw.header.get("BZERO", 0))
+    plain = all(isinstance(value, int | float) for value in numbers)
+    blank = raw.header.get("BLANK", 0)
+    return not raw.compressed and plain and isinstance(blank, int)
+
+
+def wide(raw):
+    """
+    Whether the pixels of an image need float64.
+
+    Parameters
+    ----------
+    raw : RawHeader
+        Its header.
+
+    Returns
+    -------
+    bool
+    """
+    return raw.header["BITPIX"] in (32, 64, -64)
+
+
+def read_rows(path, raw, rows, out=None):
+    """
+    Pixels of some rows.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader
+        Its header; `decodes` is true.
+    rows : slice
+        Which rows; without a step.
+    out : `~numpy.ndarray`, optional
+        Where to put them, float32 or float64, shape ``(k, nx)``, rows contiguous.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Shape ``(k, nx)``, float32, or float64 for 32-bit integers and float64; NaN for BLANK.
+
+    Raises
+    ------
+    FrameError
+        If the file is shorter than its header says, or cannot be opened.
+    """
+    begin, end, _ = rows.indices(raw.shape[0])
+    shape = (max(0, end - begin), raw.shape[1])
+    if out is None:
+        out = np.empty(shape, np.float64 if wide(raw) else np.float32)
+    bits = raw.header["BITPIX"]
+    stored = np.empty(shape, f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}" if bits != 8 else "u1")
+    _fetch(path, raw.offset + begin * shape[1] * stored.itemsize, stored)
+    _decode(stored, raw.header, out)
+    return out
+
+
+def _fetch(path, offset, target):
+    view, done = memoryview(target.reshape(-1).view(np.uint8)), 0
+    try:
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            while done < len(view):
+                got = _read_at(number, view[done:], offset + done)
+                if got == 0:
+                    missing = len(view) - done
+                    reason = f"its pixels cannot be read: {missing} bytes of them are missing"
+                    raise FrameError(path, reason, "copy it again")
+                done += got
+        finally:
+            os.close(number)
+    except FrameError:
+        raise
+    except OSError as error:
+        raise FrameError(path, f"its pixels cannot be read: {error.strerror or error}", "copy it again") from error
+
+
+def _read_at(number, view, offset):
+    if hasattr(os, "preadv"):
+        return os.preadv(number, [view], offset)
+    os.lseek(number, offset, os.SEEK_SET)
+    return os.readv(number, [view])
+
+
+def _decode(stored, header, out):
+    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    if header["BITPIX"] == 16 and scale == 1 and zero in (0, 32768):
+        from ccdnight._kernels.decode import decode_int16
+
+        decode_int16(stored.view(np.uint16), np.float32(zero), out)
+    elif scale == 1:
+        out[...] = stored
+        if zero:
+            out += out.dtype.type(zero)
+    else:
+        out[...] = stored.astype(np.float64) * scale + zero
+    if header["BITPIX"] > 0 and "BLANK" in header:
+        out[stored == header["BLANK"]] = np.nan
