@@ -8,6 +8,7 @@ import importlib
 
 _NAMES = {
     "Amplifier": "profiles",
+    "Combiner": "combiner",
     "FrameCollection": "frames",
     "InstrumentProfile": "profiles",
     "Night": "night",
@@ -15,6 +16,7 @@ _NAMES = {
     "Policy": "profiles",
     "Reduction": "reduction",
     "calibrate": "calibration",
+    "combine": "combiner",
     "flag_cosmic_rays": "cosmicrays",
     "get_profile": "profiles",
     "list_profiles": "profiles",
@@ -29,12 +31,13 @@ _NAMES = {
     "write_ccd": "products",
 }
 _SUBMODULES = (
-    *("calibration", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "masters"),
+    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "masters"),
     *("night", "profiles", "provenance", "readout", "reduction", "simulate", "stacking", "statistics", "storage"),
 )
 
 __all__ = [
     "Amplifier",
+    "Combiner",
     "FrameCollection",
     "InstrumentProfile",
     "Night",
@@ -43,6 +46,7 @@ __all__ = [
     "Reduction",
     "__version__",
     "calibrate",
+    "combine",
     "flag_cosmic_rays",
     "get_profile",
     "list_profiles",

@@ -15,7 +15,7 @@ from ccdnight.execution import default_workers, map_strips
 __all__ = ["Work", "rule_of", "run"]
 
 #: Bytes of one strip of all frames together, and least bytes that are fetched of a frame at once.
-_STRIP_BYTES = 8e6
+_STRIP_BYTES = 32e6
 _FETCH_BYTES = 64e3
 #: Part of the machine's memory that is used if nobody says otherwise.
 _MEMORY_PART = 0.25
@@ -51,13 +51,14 @@ class Work:
     weights: np.ndarray | None
     exclude: int
     factors: np.ndarray
+    scale_late: bool = False
 
     @property
     def recipe(self):
         """The same for the kernel."""
         propagated = errors.FROM_NOISE if self.noise is not None else errors.FROM_VARIANCES
         error = _ERRORS.get(self.uncertainty, propagated)
-        return Recipe(_METHODS[self.method], error, self.weights is not None, self.floor, self.ceiling)
+        return Recipe(_METHODS[self.method], error, self.weights is not None, self.floor, self.ceiling, self.scale_late)
 
     @property
     def dtype(self):
@@ -133,7 +134,7 @@ def _height(work, result, mem_limit, workers):
     limit = _machine_memory() * _MEMORY_PART if mem_limit is None else mem_limit
     # The cube, what is read of one frame, variances and weights.
     row = n * nx * (work.dtype.itemsize + 4 + (8 if work.weights is not None and work.weights.ndim == 3 else 0))
-    wanted = max(_STRIP_BYTES / (n * nx * 8), min(_FETCH_BYTES / (2 * nx), 4 * _STRIP_BYTES / (n * nx * 8)))
+    wanted = max(_STRIP_BYTES / (n * nx * 8), min(_FETCH_BYTES / (2 * nx), 2 * _STRIP_BYTES / (n * nx * 8)))
     allowed = (limit - result) / (workers * row)
     return int(np.clip(min(wanted, allowed), 1, ny))
 
@@ -162,7 +163,7 @@ class _Kernel:
             _fill(source, rows, target, work.exclude)
             if offset:
                 target -= work.dtype.type(offset)
-            if scale != 1:
+            if scale != 1 and not work.scale_late:
                 target *= work.dtype.type(scale)
         return stack_strip(
             cube.reshape(n, -1),

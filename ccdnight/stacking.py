@@ -133,6 +133,7 @@ def stack(
     scales=None,
     offsets=None,
     zeros=None,
+    scale_late=False,
     weights=None,
     exclude=0xFFFF,
     uncertainty=None,
@@ -176,6 +177,8 @@ def stack(
     zeros : sequence of float, optional
         What is taken off for the rejection by the noise model alone, so that frames of drifting level can be
         compared.
+    scale_late : bool, optional
+        Scale after the rejection, as ccdproc does, instead of before.
     weights : sequence of float or `~numpy.ndarray`, optional
         Of each frame, or of each value (shape ``(n, ny, nx)``), for average and sum. Weights of values that are not
         used do not count.
@@ -234,6 +237,7 @@ def stack(
         zeros=zeros,
         weights=_weights(weights, sources),
         exclude=exclude,
+        scale_late=scale_late,
         factors=_factors(rule if uncertainty == "empirical" else None, method, len(sources)),
     )
     result = _strips.run(work, dtype=np.dtype(dtype), maps=maps, keep=keep, mem_limit=mem_limit, workers=workers)

@@ -26,7 +26,7 @@ LAYERS = (
         "execution",
     ),
     ("_inputs", "observation", "profiles", "flags", "statistics"),
-    ("_strips", "clipping", "stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling"),
+    ("_strips", "clipping", "stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling", "fitsrows"),
     ("_files", "_frametable", "combiner", "vetting", "frames", "darks", "calibration", "annotation"),
     (
         "masters",

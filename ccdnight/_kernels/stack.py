@@ -29,8 +29,8 @@ from ccdnight._kernels.order import FIRST, SECOND, middle_values
 __all__ = ["Output", "Recipe", "stack_strip"]
 
 #: How the values that are left are combined and where the error comes from, by the constants of errors.py; `floor`
-#: and `ceiling` are the lowest and highest value that is used.
-Recipe = namedtuple("Recipe", ["method", "error", "weighted", "floor", "ceiling"])
+#: and `ceiling` are the lowest and highest value that is used; `late` scales after the rejection, as ccdproc does.
+Recipe = namedtuple("Recipe", ["method", "error", "weighted", "floor", "ceiling", "late"])
 
 #: What is written, one entry for each pixel of the strip (`low` and `high` may be empty); `keep` has one for each
 #: value, or is empty.
@@ -78,6 +78,8 @@ def stack_strip(cube, variances, weights, scales, zeros, noise, rule, recipe, ta
         w = min(width, m - start)
         _load(cube, start, w, b, recipe)
         reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros)
+        if recipe.late:
+            _scale(b.x, w, scales)
         _combine(b, w, start, weights, recipe, table)
         if recipe.error != NO_ERROR:
             variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors)
@@ -116,6 +118,15 @@ def _load(cube, start, w, b, recipe):
     for p in range(w):
         whole[COUNT + p] -= whole[LOW + p] + whole[HIGH + p]
         whole[LOW + p], whole[HIGH + p] = none, none
+
+
+@kernel
+def _scale(x, w, scales):
+    inf = x.dtype.type(np.inf)
+    for f in range(x.shape[0]):
+        row, scale = x[f], scales[f]
+        for p in range(w):
+            row[p] = row[p] * scale if row[p] < inf else inf
 
 
 @kernel

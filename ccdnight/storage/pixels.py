@@ -6,12 +6,17 @@ process), and the file is open only as long as that takes, so that any number of
 """
 
 import os
+import threading
 
 import numpy as np
 
 from ccdnight.exceptions import FrameError
 
 __all__ = ["decodes", "read_rows", "wide"]
+
+_kept, _NONE = threading.local(), np.empty(0, np.uint8)
+#: Bytes that a thread keeps at most.
+_LARGEST_ROOM = 4 << 20
 
 
 def decodes(raw):
@@ -79,10 +84,20 @@ def read_rows(path, raw, rows, out=None):
     if out is None:
         out = np.empty(shape, np.float64 if wide(raw) else np.float32)
     bits = raw.header["BITPIX"]
-    stored = np.empty(shape, f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}" if bits != 8 else "u1")
+    stored = _room(shape, np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}"))
     _fetch(path, raw.offset + begin * shape[1] * stored.itemsize, stored)
     _decode(stored, raw.header, out)
     return out
+
+
+def _room(shape, dtype):
+    """Memory that a thread keeps, since fresh pages cost more than the bytes that are read into them."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    if size > _LARGEST_ROOM:
+        return np.empty(shape, dtype)
+    if getattr(_kept, "bytes", _NONE).size < size:
+        _kept.bytes = np.empty(size, np.uint8)
+    return _kept.bytes[:size].view(dtype).reshape(shape)
 
 
 def _fetch(path, offset, target):
