@@ -475,7 +475,7 @@ def combine(
 
 
 def _listed(img_list, method, ccdkwargs):
-    _refuse_unknown(ccdkwargs, _READER, "combine")
+    _refuse_unknown(ccdkwargs, _READER | (set(inspect.signature(combine).parameters) - {"ccdkwargs"}), "combine")
     if isinstance(img_list, str):
         frames = img_list.split(",")
     elif isinstance(img_list, np.ndarray):

@@ -85,14 +85,23 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
             n = np.float64(whole[LEFT + p])
             wide[SPREAD + p] = wide[SPREAD + p] * factors[1, whole[COUNT + p]] / (n - 1.0) if n > 1.0 else np.nan
         _of_result(b, w, recipe, weighted)
-    elif recipe.error == FROM_STD:
-        for p in range(w):
-            wide[SPREAD + p] /= np.float64(whole[LEFT + p])
-    if recipe.error == FROM_STD or recipe.error == FROM_MAD:
-        _of_result(b, w, recipe, False)
-    elif recipe.method == MEDIAN:
+    elif recipe.error == FROM_STD or recipe.error == FROM_MAD:
+        _as_ccdproc(b, w, recipe)
+    if recipe.method == MEDIAN and recipe.error != FROM_STD and recipe.error != FROM_MAD:
         for p in range(w):
             wide[SPREAD + p] *= factors[0, whole[LEFT + p]]
+
+
+@kernel
+def _as_ccdproc(b, w, recipe):
+    """From the sum of squares, or the squared deviation, to the variance of the result."""
+    wide, whole = b.wide, b.whole
+    squares, is_sum = recipe.error == FROM_STD, recipe.method == SUM
+    for p in range(w):
+        n = np.float64(whole[LEFT + p])
+        inverse = 1.0 / n
+        one = wide[SPREAD + p] * inverse if squares else wide[SPREAD + p]
+        wide[SPREAD + p] = one * n if is_sum else one * inverse
 
 
 @kernel
@@ -124,11 +133,15 @@ def _scatter(b, w, recipe):
 def _value_of_result(b, w, recipe):
     """What one value is on average, in the row FINAL_LOWER; 0 where there is none."""
     wide, whole = b.wide, b.whole
-    for p in range(w):
-        parts = 1.0
-        if recipe.method == SUM:
+    if recipe.method == SUM:
+        for p in range(w):
             parts = wide[LOWER + p] if recipe.weighted else np.float64(whole[LEFT + p])
-        value = wide[TOTAL + p] / parts
+            wide[FINAL_LOWER + p] = wide[TOTAL + p] / parts
+    else:
+        for p in range(w):
+            wide[FINAL_LOWER + p] = wide[TOTAL + p]
+    for p in range(w):
+        value = wide[FINAL_LOWER + p]
         wide[FINAL_LOWER + p] = value if value - value == 0.0 else 0.0
 
 
