@@ -27,10 +27,9 @@ from astropy.stats import mad_std
 
 from ccdnight import storage
 from ccdnight._quiet import quiet_libraries
-from ccdnight.fitsrows import FitsRows, list_inputs, scales_and_offsets
+from ccdnight.fitsrows import FitsRows, list_inputs, require_equal_shapes, scales_and_offsets
 from ccdnight.flags import FLAGS
 from ccdnight.products import header_of
-from ccdnight.sources import require_equal_shapes
 from ccdnight.stacking import stack
 
 __all__ = ["Combiner", "combine"]

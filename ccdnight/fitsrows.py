@@ -6,9 +6,9 @@ import numpy as np
 
 from ccdnight import storage
 from ccdnight._sections import parse_section
-from ccdnight.exceptions import FrameError
+from ccdnight.exceptions import FrameError, InputError
 
-__all__ = ["FitsRows", "levels_of", "list_inputs", "scales_and_offsets"]
+__all__ = ["FitsRows", "levels_of", "list_inputs", "require_equal_shapes", "scales_and_offsets"]
 
 _STATISTICS = {"median": np.nanmedian, "mean": lambda values: np.nanmean(values, dtype=np.float64)}
 
@@ -227,3 +227,26 @@ def list_inputs(header, names):
         header.add_history(f"the first 999 of {len(names)} inputs are listed in IMCMB001 to IMCMB999")
     for number, name in enumerate(names[:999], 1):
         header[f"IMCMB{number:03d}"] = Path(name).name[-68:]
+
+
+def require_equal_shapes(sources):
+    """
+    Refuse frames of different shapes.
+
+    Parameters
+    ----------
+    sources : list
+        At least one.
+
+    Raises
+    ------
+    InputError
+        Naming the first frame that differs.
+    """
+    if not sources:
+        msg = "no frames given; at least one is needed"
+        raise InputError(msg)
+    for source in sources[1:]:
+        if source.shape != sources[0].shape:
+            reason = f"shape {source.shape} differs from {sources[0].shape} of {sources[0].name}"
+            raise FrameError(source.name, reason)

@@ -12,6 +12,7 @@ from astropy.nddata import CCDData
 from ccdnight import storage
 from ccdnight._inputs import check_frame, check_window
 from ccdnight.exceptions import FrameError, InputError
+from ccdnight.fitsrows import require_equal_shapes
 from ccdnight.flags import FLAGS
 from ccdnight.products import flags_of
 from ccdnight.profiles import get_profile
@@ -29,7 +30,7 @@ from ccdnight.readout import (
     trim_cards,
 )
 
-__all__ = ["ArraySource", "FrameSource", "open_source"]
+__all__ = ["ArraySource", "FrameSource", "open_source", "require_equal_shapes"]
 
 
 class ArraySource:
@@ -332,26 +333,3 @@ def frame_facts(source):
     HeaderFacts
     """
     return read_facts(source.header, find_profile(source.profile, source.header))
-
-
-def require_equal_shapes(sources):
-    """
-    Refuse frames of different shapes.
-
-    Parameters
-    ----------
-    sources : list
-        At least one.
-
-    Raises
-    ------
-    InputError
-        Naming the first frame that differs.
-    """
-    if not sources:
-        msg = "no frames given; at least one is needed"
-        raise InputError(msg)
-    for source in sources[1:]:
-        if source.shape != sources[0].shape:
-            reason = f"shape {source.shape} differs from {sources[0].shape} of {sources[0].name}"
-            raise FrameError(source.name, reason)

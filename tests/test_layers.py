@@ -26,8 +26,8 @@ LAYERS = (
         "execution",
     ),
     ("_inputs", "observation", "profiles", "flags", "statistics"),
-    ("_strips", "clipping", "stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling", "fitsrows"),
-    ("_files", "_frametable", "combiner", "vetting", "frames", "darks", "calibration", "annotation"),
+    ("fitsrows", "_strips", "clipping", "stacking", "products", "geometry", "overscan", "trimming", "readout", "sources", "noise", "sampling"),
+    ("_files", "_frametable", "filestack", "combiner", "vetting", "frames", "darks", "calibration", "annotation"),
     (
         "masters",
         "illumination",
