@@ -10,6 +10,9 @@ Every rule marks what it rejects by +inf and counts it. By scatter it goes as in
         |        ^                   numbers that astropy.stats.sigma_clip compares
         v        |
     those that lost a value ---      again without it, until nothing is lost or the rounds are over
+
+Equal values, as in quiet frames of whole numbers, can lie on a bound exactly; then the last bit of the sums decides, and
+these are done anew in the order in which astropy sums them.
 """
 
 from collections import namedtuple
@@ -41,7 +44,7 @@ Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pe
 Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "own64", "wide", "whole"])
 SUM1, SUM2 = range(9 * WIDTH, 11 * WIDTH, WIDTH)
 CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT = range(0, 8 * WIDTH, WIDTH)
-COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT = range(2 * WIDTH, 10 * WIDTH, WIDTH)
+COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT, EDGE = range(2 * WIDTH, 11 * WIDTH, WIDTH)
 
 
 def block_scratch(n, width, dtype):
@@ -61,7 +64,7 @@ def block_scratch(n, width, dtype):
     """
     x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
     own, own64 = np.empty(11 * WIDTH, dtype), np.empty(9 * WIDTH)
-    return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(10 * WIDTH, np.int32))
+    return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32))
 
 
 @kernel
@@ -109,9 +112,13 @@ def _by_scatter(b, w, rule, table):
     wide, whole = b.wide, b.whole
     k = suspects = _doubtful(b, w, rule, table) if rule.median and not rule.mad else _all_with_two(b, w)
     _gather(b, k)
-    rounds = 0
+    rounds, ordered = 0, rule.median == rule.mad
+    for j in range(k):
+        whole[EDGE + whole[SUSPECT + j]] = 0
     while k > 0:
         _bounds(b, k, rule, table)
+        if not ordered:
+            _find_edges(b, k)
         for j in range(k):
             p = whole[PICK + j]
             wide[FINAL_LOWER + p], wide[FINAL_UPPER + p], wide[CENTER + p] = wide[LOWER + j], wide[UPPER + j], wide[TOTAL + j]
@@ -119,6 +126,9 @@ def _by_scatter(b, w, rule, table):
         if rounds == rule.maxiters:
             break
         k = _those_that_lost(b, k)
+    for j in range(suspects):
+        if not ordered and whole[EDGE + whole[SUSPECT + j]] and 2 * b.x.shape[0] <= b.own64.size:
+            _bounds_by_hand(b, whole[SUSPECT + j], rule)
     _mark_beyond(b, suspects)
 
 
@@ -267,6 +277,85 @@ def _deviation_from_median(b, k, table):
 def middle_deviations(b, k, count, table):
     """The two middle values of `b.deviation`, which may be sorted, in the rows FIRST and SECOND of `b.own64`."""
     middle_values(b.deviation, k, count, table, b.deviation, b.own64, b.whole)
+
+
+@kernel
+def _find_edges(b, k):
+    """Suspects of which a value lies on a bound as far as the rounding of sums goes."""
+    inf = b.y.dtype.type(np.inf)
+    wide, whole = b.wide, b.whole
+    for f in range(b.y.shape[0]):
+        row = b.y[f]
+        for j in range(k):
+            value = np.float64(row[j])
+            near = min(abs(value - wide[LOWER + j]), abs(value - wide[UPPER + j]))
+            close = (row[j] < inf) & (near <= 1e-12 * (abs(value) + wide[SPREAD + j])) & (wide[SPREAD + j] > 0.0)
+            if close:
+                whole[EDGE + whole[PICK + j]] = 1
+
+
+@kernel
+def _selected(values, k, n):
+    """Value of rank `k` by Hoare's selection; what is smaller comes before it, what is larger behind."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot, i, j = values[k], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while pivot < values[j]:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        low = i if j < k else low
+        high = j if k < i else high
+    return values[k]
+
+
+@kernel
+def _selected_median(values, n):
+    upper = _selected(values, n // 2, n)
+    return upper if n % 2 else 0.5 * (upper + _selected(values, n // 2 - 1, n))
+
+
+@kernel
+def _bounds_by_hand(b, p, rule):
+    """
+    Last bounds of one pixel, its values summed in the order that the search for their median leaves.
+
+    That is how astropy's compiled sigma_clip goes about it (Wirth 1976, Algorithms + Data Structures = Programs).
+    """
+    wide, n = b.wide, 0
+    values, others = b.own64[: b.x.shape[0]], b.own64[b.x.shape[0] : 2 * b.x.shape[0]]
+    for f in range(b.x.shape[0]):
+        if b.x[f, p] < np.inf:
+            values[n] = b.x[f, p]
+            n += 1
+    rounds, left = 0, 0
+    while n > 0 and left != n and rounds != rule.maxiters:
+        n = left if rounds > 0 else n
+        median, mean, spread = _selected_median(values, n), 0.0, 0.0
+        for i in range(n):
+            mean += values[i]
+        mean /= n
+        for i in range(n):
+            others[i] = abs(values[i] - median)
+            spread += (mean - values[i]) * (mean - values[i])
+        spread = _selected_median(others, n) * MAD_TO_STD if rule.mad else np.sqrt(spread / n)
+        center = median if rule.median else mean
+        lower = -np.inf if rule.low == np.inf else center - rule.low * spread
+        upper = np.inf if rule.high == np.inf else center + rule.high * spread
+        wide[FINAL_LOWER + p], wide[FINAL_UPPER + p] = lower, upper
+        left = 0
+        for i in range(n):
+            if lower <= values[i] <= upper:
+                values[left] = values[i]
+                left += 1
+        rounds += 1
+        if left == 0:
+            break
 
 
 @kernel

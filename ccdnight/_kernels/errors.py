@@ -148,7 +148,7 @@ def _value_of_result(b, w, recipe):
 @kernel
 def _median_scatter(b, w, table):
     """Square of the scaled median absolute deviation from the median."""
-    own, own64, wide = b.own, b.own64, b.wide
+    own, own64, wide, whole = b.own, b.own64, b.wide, b.whole
     inf = b.x.dtype.type(np.inf)
     middle_values(b.x, w, LEFT, table, b.rows, own, b.whole)
     for p in range(w):
@@ -160,7 +160,7 @@ def _median_scatter(b, w, table):
     middle_deviations(b, w, LEFT, table)
     for p in range(w):
         deviation = 0.5 * (own64[FIRST + p] + own64[SECOND + p]) * MAD_TO_STD
-        wide[SPREAD + p] = deviation * deviation
+        wide[SPREAD + p] = deviation * deviation if whole[LEFT + p] > 0 else np.nan
 
 
 @kernel

@@ -1,0 +1,199 @@
+"""Compiled kernels against numpy and astropy, on what is drawn and on what hypothesis thinks of."""
+
+import itertools
+
+import numpy as np
+import pytest
+from astropy.stats import sigma_clip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ccdnight._kernels.order import WIDTH, middle_values, sorting_network, values_of_rank
+from ccdnight.stacking import NoiseModel, stack
+
+EMPTY = np.empty((0, 2), np.int32)
+
+
+class Rows:
+    """An array as a frame; NaN is masked."""
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype = data, data.shape, data.dtype
+
+    def fill(self, rows, out, _exclude):
+        out[...] = self.data[rows]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 13, 31, 64, 100])
+def test_the_network_sorts(n):
+    """By the 0-1 principle, tried on random permutations for more than a dozen."""
+    table = sorting_network(n)
+    x = np.random.default_rng(n).permuted(np.tile(np.arange(n), (500, 1)), axis=1).T.copy()
+    if n <= 8:
+        x = np.array(list(itertools.product((0, 1), repeat=n))).T.copy()
+    for low, high in table:
+        x[[low, high]] = np.minimum(x[low], x[high]), np.maximum(x[low], x[high])
+    assert (np.diff(x, axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("n", [5, 6, 64, 129, 200])
+@pytest.mark.parametrize("network", [True, False])
+def test_order_statistics(n, dtype, network):
+    """By network and by bisection, with values left out, equal, huge, tiny and of both signs."""
+    rng = np.random.default_rng(n)
+    x = rng.normal(0, 3, (n, 300)).astype(dtype)
+    x[:, :100] = np.rint(x[:, :100])
+    x[0, 100:103], x[1, 103], x[2, 104] = (1e38, -1e38, 1e-38), 3e38, -3e38
+    x[rng.random(x.shape) < 0.3] = np.inf
+    whole = np.zeros(11 * WIDTH, np.int32)
+    count = (x < np.inf).sum(axis=0)
+    whole[2 * WIDTH : 2 * WIDTH + 300] = count
+    own, rows, w = np.empty(11 * WIDTH, dtype), np.empty_like(x), np.arange(300)
+    ordered = np.sort(x, axis=0)
+    table = sorting_network(n) if network else EMPTY
+    middle_values(x, 300, 2 * WIDTH, table, rows, own, whole)
+    np.testing.assert_array_equal(own[:300], ordered[(count - 1) // 2, w])
+    np.testing.assert_array_equal(own[WIDTH : WIDTH + 300], ordered[count // 2, w])
+    rank = (rng.random(300) * count).astype(np.int32)
+    values_of_rank(x, 300, rank, table, rows, own, whole, 0)
+    np.testing.assert_array_equal(own[:300], ordered[rank, w])
+
+
+def stacks(kind, n, dtype):
+    rng = np.random.default_rng(n)
+    cube = rng.normal(1000, 5, (n, 13, 17))
+    hit = rng.random(cube.shape) < 0.1
+    cube[hit] += rng.choice([-400, 30, 5000], hit.sum())
+    if kind == "tied":
+        cube = np.rint(cube / 4) * 4
+    elif kind == "few values":
+        cube = rng.integers(0, 3, cube.shape).astype(float)
+    elif kind == "masked":
+        cube[rng.random(cube.shape) < 0.3] = np.nan
+        cube[:, 0, 0] = np.nan
+        cube[1:, 0, 1] = np.nan
+    elif kind == "constant":
+        cube[:] = 0.1
+    elif kind == "heavy tails":
+        cube = rng.standard_cauchy(cube.shape)
+    return cube.astype(dtype)
+
+
+@pytest.mark.filterwarnings("ignore:Input data contains invalid values", "ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", ["random", "tied", "few values", "masked", "constant", "heavy tails"])
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 9, 10, 17, 150])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rejected_sets_are_astropys(kind, n, dtype):
+    """Every combination of center, deviation, asymmetry and rounds; the same values, bit for bit."""
+    cube = stacks(kind, n, dtype)
+    choices = itertools.product(("median", "mean"), ("std", "mad_std"), (1.5, 2.5, 3.0), (2.0, 2.5), (1, 2, 5, None))
+    for center, deviation, low, high, maxiters in choices:
+        options = {"sigma_lower": low, "sigma_upper": high, "cenfunc": center, "stdfunc": deviation}
+        clipped = sigma_clip(cube, **options, maxiters=maxiters, axis=0)
+        result = stack(
+            [Rows(one) for one in cube],
+            reject="sigma" if deviation == "std" else "mad",
+            sigma=(low, high),
+            center=center,
+            maxiters=-1 if maxiters is None else maxiters,
+            minimum=0,
+            keep=True,
+            uncertainty="none",
+            dtype=float,
+        )
+        kept = ~np.ma.getmaskarray(clipped)
+        np.testing.assert_array_equal(result.keep, kept, err_msg=str(options))
+        mean = np.nanmean(np.where(kept, cube, np.nan).astype(float), axis=0)
+        np.testing.assert_allclose(result.data, mean, rtol=1e-12, atol=1e-12)
+
+
+VALUES = st.floats(-1e6, 1e6, width=32) | st.integers(-3, 3).map(float) | st.just(float("nan"))
+
+
+@pytest.mark.filterwarnings("ignore:Input data contains invalid values", "ignore::RuntimeWarning")
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    cube=hnp.arrays(np.float32, st.tuples(st.integers(2, 12), st.just(1), st.integers(1, 6)), elements=VALUES),
+    sigma=st.sampled_from([1.0, 1.7, 2.5, 3.0]),
+    center=st.sampled_from(["median", "mean"]),
+    deviation=st.sampled_from(["std", "mad_std"]),
+    method=st.sampled_from(["average", "median", "sum"]),
+)
+def test_any_stack(cube, sigma, center, deviation, method):
+    """What is kept is what astropy keeps, up to values on the very edge, and the result is that of what is kept."""
+    reject = "sigma" if deviation == "std" else "mad"
+    options = {"reject": reject, "sigma": sigma, "center": center, "minimum": 0, "uncertainty": "none", "dtype": float}
+    result = stack([Rows(one) for one in cube], method=method, keep=True, **options)
+    _, low, high = sigma_clip(
+        cube, sigma=sigma, cenfunc=center, stdfunc=deviation, maxiters=5, axis=0, return_bounds=True
+    )
+    good = np.isfinite(cube)
+    with np.errstate(invalid="ignore"):
+        kept = good & ~((cube < low) | (cube > high))
+        edge = np.isclose(cube, low, rtol=1e-12, atol=0) | np.isclose(cube, high, rtol=1e-12, atol=0)
+    same = ((result.keep == kept) | edge).all(axis=0)
+    assert same.all()
+    values = np.where(result.keep, cube, np.nan).astype(float)
+    some = result.keep.any(axis=0)
+    plain = {"average": np.nanmean, "median": np.nanmedian, "sum": np.nansum}[method](values, axis=0)
+    np.testing.assert_allclose(result.data[some], plain[some], rtol=1e-12, atol=1e-9)
+    np.testing.assert_array_equal(result.count, result.keep.sum(axis=0))
+    assert result.low + result.high == (good & ~result.keep).sum()
+
+
+@pytest.mark.parametrize("maxiters", [1, -1])
+@pytest.mark.parametrize("n", [3, 5, 8, 140])
+def test_the_noise_rule_is_ccdclip(n, maxiters):
+    """Its plain statement, with scales, asymmetric thresholds, a pedestal and rounds."""
+    rng = np.random.default_rng(n)
+    cube = rng.normal(900, 25, (n, 6, 8))
+    cube[rng.random(cube.shape) < 0.15] += 600
+    scales, noise = rng.uniform(0.8, 1.2, n), NoiseModel(9.0, 1.7, 0.01, pedestal=200.0)
+    options = {"noise": noise, "sigma": (2.5, 3.5), "scales": scales, "maxiters": maxiters, "minimum": 0}
+    result = stack([Rows(one / scale) for one, scale in zip(cube, scales, strict=True)], keep=True, **options)
+    keep = np.ones(cube.shape, bool)
+    while True:
+        median = np.ma.median(np.ma.array(cube, mask=~keep), axis=0).filled(np.nan)
+        signal = np.maximum(median - 200, 0)
+        f = scales[:, None, None]
+        width = np.sqrt((f * 9.0) ** 2 + f * signal / 1.7 + (0.01 * signal) ** 2)
+        new = keep & (cube - median >= -2.5 * width) & (cube - median <= 3.5 * width)
+        lost, keep = (new != keep).any(), new
+        if not lost or maxiters == 1:
+            break
+    np.testing.assert_array_equal(result.keep, keep)
+    assert not keep.all()
+
+
+def test_values_that_are_kept_at_least():
+    """Those nearest to the center come back first; if none is left, the lowest, since cosmic rays only add."""
+    cube = np.array([0.0, 1, 2, 50, 100])[:, None, None]
+    frames, noise = [Rows(one) for one in cube], NoiseModel(0.1)
+    for minimum, kept in ((0, [2]), (1, [2]), (2, [1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2, 50]), (9, [0, 1, 2, 50, 100])):
+        result = stack(frames, noise=noise, minimum=minimum, keep=True)
+        assert cube[result.keep].tolist() == kept
+        assert result.low + result.high + result.count[0, 0] == 5
+    two = stack([Rows(np.array([[9.0]])), Rows(np.array([[1.0]]))], noise=noise, minimum=1)
+    assert (two.data, two.low, two.high) == ([[1]], 0, 1)
+
+
+def test_thresholds_are_no_rejection():
+    cube = np.array([-5.0, 1, 2, 3, 70000])[:, None, None]
+    result = stack([Rows(one) for one in cube], reject="none", thresholds=(0, 60000), maps=True)
+    assert (result.data, result.count, result.low, result.high) == ([[2]], [[3]], 0, 0)
+
+
+def test_weights():
+    """Of frames and of values; what is rejected has none."""
+    rng = np.random.default_rng(1)
+    cube, weights = rng.normal(100, 5, (6, 7, 8)), rng.uniform(1, 3, (6, 7, 8))
+    cube[2, 3, 4] = 1e5
+    frames, noise = [Rows(one) for one in cube], NoiseModel(5.0)
+    for given, full in ((weights, weights), (weights[:, 0, 0], np.broadcast_to(weights[:, :1, :1], cube.shape))):
+        result = stack(frames, noise=noise, sigma=6.0, weights=given, keep=True, dtype=float)
+        used = np.where(result.keep, full, 0)
+        np.testing.assert_allclose(result.data, (used * cube).sum(axis=0) / used.sum(axis=0), rtol=1e-10)
+        np.testing.assert_allclose(result.error, 5 * np.sqrt((used**2).sum(axis=0)) / used.sum(axis=0), rtol=1e-6)
+        assert not result.keep[2, 3, 4]
