@@ -5,6 +5,7 @@ Nights with known truth, reduced and held against it; prints the tables of docs/
     python benchmarks/truth.py policies --seeds 10
     python benchmarks/truth.py terms --seeds 3
     python benchmarks/truth.py rejection --seeds 10
+    python benchmarks/truth.py masters --seeds 5
 """
 
 import argparse
@@ -151,9 +152,39 @@ def _one_rejection(night, kind, count, rule, sigma, seed):
     return int(struck.sum()), int(kept.sum()), float(np.sqrt(1 + excess))
 
 
+def masters(size, seeds):
+    """Pixels of masters of 5 frames and more that a cosmic ray hit, and those that are off by 6 of their own sigma."""
+    rows = []
+    for profile in ("lfc", "aspen", "nickel", "arcsat"):
+        for seed in range(1, seeds + 1):
+            folder = Path(tempfile.mkdtemp(prefix="truth-"))
+            results = []
+            for name, switches in (("hit", {}), ("clean", {"cosmic_rays": False})):
+                truth = simulate_night(folder / name, profile, seed=seed, size=size, physics=perfect(**switches))
+                night = Night(truth.raw_folder, profile=profile)
+                results.append((truth, night.reduce(folder / f"{name}-out", cosmic_rays=False, progress=False)))
+            rows += [(profile, seed, *row) for row in _struck(*results)]
+            remove(folder)
+    table("Master pixels hit by cosmic rays", ("night", "seed", "master", "frames", "hit", "off by 6 sigma"), rows)
+
+
+def _struck(hit, clean):
+    result = hit[1]
+    for name in result.masters:
+        master, other = result.masters[name], clean[1].masters[name]
+        if int(master.meta.get("NCOMBINE", 0)) < 5:
+            continue
+        off = np.abs(master.data - other.data)
+        usable = (master.flags == 0) & (other.flags == 0)
+        # Where the same noise was drawn with and without particles, only what they left differs.
+        touched = usable & (off > 0.01 * master.uncertainty.array)
+        left = touched & (off > 6 * master.uncertainty.array)
+        yield Path(name).name, master.meta["NCOMBINE"], int(touched.sum()), int(left.sum())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pulls", "policies", "terms", "rejection"])
+    parser.add_argument("what", choices=["pulls", "policies", "terms", "rejection", "masters"])
     parser.add_argument("--profile", default="lfc")
     parser.add_argument("--size", default="small", choices=["small", "full"])
     parser.add_argument("--seeds", type=int, default=10)
@@ -162,7 +193,9 @@ def main():
     if options.what == "pulls":
         pulls(options.profile, options.size, options.seeds, options.bias)
     else:
-        {"policies": policies, "terms": terms, "rejection": rejection}[options.what](options.size, options.seeds)
+        {"policies": policies, "terms": terms, "rejection": rejection, "masters": masters}[options.what](
+            options.size, options.seeds
+        )
 
 
 if __name__ == "__main__":

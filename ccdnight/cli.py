@@ -269,8 +269,10 @@ def _tell(result):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The result.")
 @click.option("--method", type=click.Choice(["average", "median", "sum"]), default="average", show_default=True)
-@click.option("--reject", type=click.Choice(["none", "sigma", "mad", "minmax", "noise"]), default="sigma", show_default=True)
-@click.option("--sigma", type=click.FloatRange(0, min_open=True), default=3.0, show_default=True, help="Threshold.")
+@click.option(
+    "--reject", type=click.Choice(["none", "sigma", "mad", "minmax", "noise"]), default="sigma", show_default=True
+)
+@click.option("--sigma", type=click.FloatRange(0, min_open=True), help="Threshold; by default 4 for noise, 3 else.")
 @click.option("--center", type=click.Choice(["median", "mean"]), default="median", show_default=True)
 @click.option("--maxiters", type=click.IntRange(min=-1), help="Rounds of rejection; -1 until nothing is rejected.")
 @click.option("--nlow", type=click.IntRange(min=0), default=1, show_default=True, help="Of minmax.")
@@ -287,7 +289,7 @@ def _tell(result):
 @click.option("--uncertainty", type=click.Choice(["propagated", "empirical", "std", "mad_std"]), help="Kind of error.")
 @click.option("--maps", is_flag=True, help="Write numbers of values used and rejected as extensions.")
 @click.option("--hdu", type=click.IntRange(min=0), help="Of the image; by default the first.")
-@click.option("--mem-limit", type=click.FloatRange(0, min_open=True), help="Bytes; by default a quarter of the machine's.")
+@click.option("--mem-limit", type=click.FloatRange(0, min_open=True), help="Bytes; else a quarter of the machine's.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.")
 @_json_option
@@ -307,6 +309,8 @@ def combine(files, output, as_json, overwrite, **options):
         raise click.UsageError(msg)
     try:
         told = combine_files([str(path) for path in files], output, **options)
+    except CcdnightError:
+        raise
     except (ValueError, TypeError) as error:
         raise click.UsageError(str(error)) from error
     if as_json:

@@ -1,5 +1,5 @@
 """
-ccdproc's Combiner and combine on the stacking engine: the same calls, the same results, many times as fast.
+Combiner and combine of ccdproc on the stacking engine: the same calls, the same results, many times as fast.
 
 What differs, since ccdproc's result is not right there:
 
@@ -87,7 +87,9 @@ class Combiner(ccdproc.Combiner):
     @property
     def _accelerated(self):
         data, _ = self._stacked()
-        return isinstance(data, np.ndarray) and data.dtype in (np.float32, np.float64) and data.ndim > 1 and data.size > 0
+        return (
+            isinstance(data, np.ndarray) and data.dtype in (np.float32, np.float64) and data.ndim > 1 and data.size > 0
+        )
 
     def _sources(self, *, masked=True):
         data, mask = self._stacked()
@@ -233,7 +235,7 @@ class Combiner(ccdproc.Combiner):
         return own or not self._accelerated or np.ndim(scale_to) > 0
 
     def _combine(self, method, scale_to, uncertainty):
-        data, mask = self._stacked()
+        data, _ = self._stacked()
         sources, scales = self._sources(), self.scaling
         if scale_to is not None:
             scales = np.full(len(data), float(scale_to))
@@ -496,7 +498,7 @@ def _listed(img_list, method, ccdkwargs):
 
 def _refuse_to_replace(output_file, overwrite):
     if output_file is not None and os.path.exists(output_file) and not overwrite:
-        msg = f"{str(output_file)} already exists; give overwrite_output=True to replace it"
+        msg = f"{output_file!s} already exists; give overwrite_output=True to replace it"
         raise OSError(msg)
 
 

@@ -18,7 +18,7 @@ def combine_files(
     *,
     method="average",
     reject="sigma",
-    sigma=3.0,
+    sigma=None,
     center="median",
     maxiters=None,
     nlow=1,
@@ -48,7 +48,7 @@ def combine_files(
     output : path-like
         Where to write; it is replaced if it is there.
     method, reject, sigma, center, maxiters, nlow, nhigh, minimum, uncertainty, mem_limit, workers
-        See `ccdnight.stacking.stack`.
+        See `ccdnight.stacking.stack`; `sigma` is 4 for 'noise' and 3 else if it is not given.
     read_noise, gain, pedestal : float, optional
         Electron, electron/adu and adu: noise and bias level of the frames, for reject='noise'.
     scale, zero : {'median', 'mean'}, optional
@@ -82,6 +82,7 @@ def combine_files(
     elif reject == "noise":
         msg = "reject = 'noise' needs the read noise in electron and the gain in electron/adu"
         raise InputError(msg)
+    sigma = (4.0 if reject == "noise" else 3.0) if sigma is None else sigma
     options = {"method": method, "reject": reject, "sigma": sigma, "center": center, "maxiters": maxiters}
     options |= {"nlow": nlow, "nhigh": nhigh, "minimum": minimum, "thresholds": (low, high), "noise": noise}
     options |= {"scales": scales, "offsets": offsets, "uncertainty": uncertainty, "maps": maps}

@@ -61,7 +61,7 @@ class FitsRows:
         """Whether the uncertainty is known."""
         return self._uncertainty is not None
 
-    def fill(self, rows, out, _exclude):
+    def fill(self, rows, out, exclude=0):  # noqa: ARG002 - a source's signature
         """
         Some rows, NaN where the mask is set.
 
@@ -71,6 +71,8 @@ class FitsRows:
             Which.
         out : `~numpy.ndarray`
             Written, shape ``(k, nx)``.
+        exclude : int, optional
+            Of sources with flags; a plain mask has none.
         """
         _read(self._image, rows, out)
         if self._mask is not None:
@@ -114,7 +116,7 @@ class FitsRows:
         rows, columns = (slice(None), slice(None)) if section is None else parse_section(section, self.shape)
         begin, end, _ = rows.indices(self.shape[0])
         out = np.empty((end - begin, self.shape[1]), self.dtype)
-        self.fill(slice(begin, end), out, 0)
+        self.fill(slice(begin, end), out)
         return out[:, columns]
 
 

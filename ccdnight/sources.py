@@ -11,7 +11,7 @@ from astropy.nddata import CCDData
 
 from ccdnight import storage
 from ccdnight._inputs import check_frame, check_window
-from ccdnight.exceptions import FrameError, InputError
+from ccdnight.exceptions import FrameError
 from ccdnight.fitsrows import require_equal_shapes
 from ccdnight.flags import FLAGS
 from ccdnight.products import flags_of
@@ -199,7 +199,6 @@ class FrameSource:
                 pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
             data[target] = pixels
         return data, flags
-
 
     def fill(self, rows, out, exclude):
         """

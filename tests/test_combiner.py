@@ -104,10 +104,14 @@ class TestAsCcdproc:
     def test_frames(self, name, method):
         rtol = 3e-6 if name == "float32" else 1e-6
         given = frames()
-        assert_same(combine(given, method=method, **CALLS[name]), ccdproc.combine(given, method=method, **CALLS[name]), rtol)
+        assert_same(
+            combine(given, method=method, **CALLS[name]), ccdproc.combine(given, method=method, **CALLS[name]), rtol
+        )
 
     def test_files(self, files, name, method):
-        ours, theirs = (module(files, method=method, unit="adu", **CALLS[name]) for module in (combine, ccdproc.combine))
+        ours, theirs = (
+            module(files, method=method, unit="adu", **CALLS[name]) for module in (combine, ccdproc.combine)
+        )
         assert_same(ours, theirs, 3e-6 if name == "float32" else 1e-6)
         assert ours.meta["OBJECT"] == theirs.meta["OBJECT"]
 
@@ -200,7 +204,12 @@ class TestCombine:
         assert ccd.meta["BUNIT"] == "adu"
 
     def test_numbers_of_each_pixel(self, files):
-        options = {"sigma_clip": True, "sigma_clip_low_thresh": 1.5, "sigma_clip_high_thresh": 1.5, "return_stack": True}
+        options = {
+            "sigma_clip": True,
+            "sigma_clip_low_thresh": 1.5,
+            "sigma_clip_high_thresh": 1.5,
+            "return_stack": True,
+        }
         _, told = combine(files, unit="adu", **options)
         np.testing.assert_array_equal(told.count + told.low_map + told.high_map, 7)
         assert (told.low, told.high) == (told.low_map.sum(), told.high_map.sum())

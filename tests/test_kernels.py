@@ -191,8 +191,8 @@ def test_weights():
     cube, weights = rng.normal(100, 5, (6, 7, 8)), rng.uniform(1, 3, (6, 7, 8))
     cube[2, 3, 4] = 1e5
     frames, noise = [Rows(one) for one in cube], NoiseModel(5.0)
-    for given, full in ((weights, weights), (weights[:, 0, 0], np.broadcast_to(weights[:, :1, :1], cube.shape))):
-        result = stack(frames, noise=noise, sigma=6.0, weights=given, keep=True, dtype=float)
+    for some, full in ((weights, weights), (weights[:, 0, 0], np.broadcast_to(weights[:, :1, :1], cube.shape))):
+        result = stack(frames, noise=noise, sigma=6.0, weights=some, keep=True, dtype=float)
         used = np.where(result.keep, full, 0)
         np.testing.assert_allclose(result.data, (used * cube).sum(axis=0) / used.sum(axis=0), rtol=1e-10)
         np.testing.assert_allclose(result.error, 5 * np.sqrt((used**2).sum(axis=0)) / used.sum(axis=0), rtol=1e-6)

@@ -14,6 +14,7 @@ import ccdnight
 #: What `from ccdnight import *` gives.
 NAMES = [
     "Amplifier",
+    "Combiner",
     "FrameCollection",
     "InstrumentProfile",
     "Night",
@@ -22,6 +23,7 @@ NAMES = [
     "Reduction",
     "__version__",
     "calibrate",
+    "combine",
     "flag_cosmic_rays",
     "get_profile",
     "list_profiles",
@@ -39,6 +41,7 @@ NAMES = [
 #: Public modules, which can be used as `ccdnight.detector` without an import of their own.
 MODULES = [
     "calibration",
+    "combiner",
     "cosmicrays",
     "detector",
     "exceptions",

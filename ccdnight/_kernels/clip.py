@@ -11,8 +11,8 @@ Every rule marks what it rejects by +inf and counts it. By scatter it goes as in
         v        |
     those that lost a value ---      again without it, until nothing is lost or the rounds are over
 
-Equal values, as in quiet frames of whole numbers, can lie on a bound exactly; then the last bit of the sums decides, and
-these are done anew in the order in which astropy sums them.
+Equal values, as in quiet frames of whole numbers, can lie on a bound exactly; then the last bit of the sums decides,
+and these are done anew in the order in which astropy sums them.
 """
 
 from collections import namedtuple
@@ -20,11 +20,19 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.order import FIRST, MAXIMUM, MINIMUM, SECOND, UPTO, WIDTH, middle_values, values_of_rank
+from ccdnight._kernels.order import FIRST, MAXIMUM, MINIMUM, SECOND, WIDTH, middle_values, values_of_rank
 
 __all__ = [
-    *("BY_EXTREMES", "BY_NOISE", "BY_SCATTER", "NO_RULE"),
-    *("Block", "Noise", "Rule", "block_scratch", "middle_deviations", "reject"),
+    "BY_EXTREMES",
+    "BY_NOISE",
+    "BY_SCATTER",
+    "NO_RULE",
+    "Block",
+    "Noise",
+    "Rule",
+    "block_scratch",
+    "middle_deviations",
+    "reject",
 ]
 
 NO_RULE, BY_SCATTER, BY_NOISE, BY_EXTREMES = range(4)
@@ -121,7 +129,11 @@ def _by_scatter(b, w, rule, table):
             _find_edges(b, k)
         for j in range(k):
             p = whole[PICK + j]
-            wide[FINAL_LOWER + p], wide[FINAL_UPPER + p], wide[CENTER + p] = wide[LOWER + j], wide[UPPER + j], wide[TOTAL + j]
+            wide[FINAL_LOWER + p], wide[FINAL_UPPER + p], wide[CENTER + p] = (
+                wide[LOWER + j],
+                wide[UPPER + j],
+                wide[TOTAL + j],
+            )
         rounds += 1
         if rounds == rule.maxiters:
             break
@@ -275,7 +287,20 @@ def _deviation_from_median(b, k, table):
 
 @kernel
 def middle_deviations(b, k, count, table):
-    """The two middle values of `b.deviation`, which may be sorted, in the rows FIRST and SECOND of `b.own64`."""
+    """
+    The two middle values of `b.deviation`, which may be sorted, in the rows FIRST and SECOND of `b.own64`.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    k : int
+        Pixels that are used.
+    count : int
+        Row of `b.whole` with the number of usable values.
+    table : `~numpy.ndarray`
+        Comparators.
+    """
     middle_values(b.deviation, k, count, table, b.deviation, b.own64, b.whole)
 
 

@@ -21,9 +21,17 @@ from ccdnight._kernels.clip import (
 from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
 __all__ = [
-    *("AVERAGE", "MEDIAN", "SUM"),
-    *("FROM_MAD", "FROM_NOISE", "FROM_SCATTER", "FROM_STD", "FROM_VARIANCES", "NO_ERROR"),
-    *("variance_of_result", "weights_of"),
+    "AVERAGE",
+    "FROM_MAD",
+    "FROM_NOISE",
+    "FROM_SCATTER",
+    "FROM_STD",
+    "FROM_VARIANCES",
+    "MEDIAN",
+    "NO_ERROR",
+    "SUM",
+    "variance_of_result",
+    "weights_of",
 ]
 
 AVERAGE, MEDIAN, SUM = range(3)
@@ -74,7 +82,7 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
     """
     wide, whole = b.wide, b.whole
     weighted = recipe.weighted and recipe.method != MEDIAN
-    if recipe.error == FROM_NOISE or recipe.error == FROM_VARIANCES:
+    if recipe.error in (FROM_NOISE, FROM_VARIANCES):
         _propagated(b, w, start, variances, weights, noise, scales, recipe, weighted)
     elif recipe.error == FROM_MAD:
         _median_scatter(b, w, table)
@@ -85,9 +93,9 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
             n = np.float64(whole[LEFT + p])
             wide[SPREAD + p] = wide[SPREAD + p] * factors[1, whole[COUNT + p]] / (n - 1.0) if n > 1.0 else np.nan
         _of_result(b, w, recipe, weighted)
-    elif recipe.error == FROM_STD or recipe.error == FROM_MAD:
+    elif recipe.error in (FROM_STD, FROM_MAD):
         _as_ccdproc(b, w, recipe)
-    if recipe.method == MEDIAN and recipe.error != FROM_STD and recipe.error != FROM_MAD:
+    if recipe.method == MEDIAN and recipe.error not in (FROM_STD, FROM_MAD):
         for p in range(w):
             wide[SPREAD + p] *= factors[0, whole[LEFT + p]]
 

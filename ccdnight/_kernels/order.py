@@ -32,8 +32,16 @@ import numpy as np
 from ccdnight._kernels._jit import kernel
 
 __all__ = [
-    *("FIRST", "MAXIMUM", "MINIMUM", "NETWORK_LIMIT", "SECOND", "UPTO", "WIDTH"),
-    *("middle_values", "sorting_network", "values_of_rank"),
+    "FIRST",
+    "MAXIMUM",
+    "MINIMUM",
+    "NETWORK_LIMIT",
+    "SECOND",
+    "UPTO",
+    "WIDTH",
+    "middle_values",
+    "sorting_network",
+    "values_of_rank",
 ]
 
 #: Frames up to which the network is faster than bisection.

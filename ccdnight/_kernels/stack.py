@@ -23,7 +23,7 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.clip import COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, TOTAL, UPPER, WEIGHT, reject
-from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, SUM, variance_of_result, weights_of
+from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, variance_of_result, weights_of
 from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
 __all__ = ["Output", "Recipe", "stack_strip"]

@@ -1,4 +1,4 @@
-"""A compressed image as an uncompressed temporary file, made piece by piece: rows of it can then be read in any order."""
+"""A compressed image as a temporary file that is not, made piece by piece: rows can then be read in any order."""
 
 import gzip
 import os
