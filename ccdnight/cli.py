@@ -277,7 +277,7 @@ def _tell(result):
 @click.option("--maxiters", type=click.IntRange(min=-1), help="Rounds of rejection; -1 until nothing is rejected.")
 @click.option("--nlow", type=click.IntRange(min=0), default=1, show_default=True, help="Of minmax.")
 @click.option("--nhigh", type=click.IntRange(min=0), default=1, show_default=True, help="Of minmax.")
-@click.option("--minimum", type=click.IntRange(min=0), default=1, show_default=True, help="Values kept of every pixel.")
+@click.option("--minimum", type=click.IntRange(min=0), default=1, show_default=True, help="Kept of every pixel.")
 @click.option("--read-noise", type=click.FloatRange(0, min_open=True), help="Electron, for --reject noise.")
 @click.option("--gain", type=click.FloatRange(0, min_open=True), help="Electron/adu, for --reject noise.")
 @click.option("--pedestal", type=float, default=0.0, help="Bias level that is in the frames, adu, for --reject noise.")
@@ -316,9 +316,8 @@ def combine(files, output, as_json, overwrite, **options):
     if as_json:
         _print_json(told)
         return
-    click.echo(
-        f"{told['frames']} frames, {told['rejected_low']} low and {told['rejected_high']} high values rejected: {output}"
-    )
+    rejected = f"{told['rejected_low']} low and {told['rejected_high']} high values rejected"
+    click.echo(f"{told['frames']} frames, {rejected}: {output}")
 
 
 @main.group()

@@ -307,16 +307,19 @@ def middle_deviations(b, k, count, table):
 @kernel
 def _find_edges(b, k):
     """Suspects of which a value lies on a bound as far as the rounding of sums goes."""
-    inf = b.y.dtype.type(np.inf)
     wide, whole = b.wide, b.whole
+    for j in range(k):
+        wide[WEIGHT + j] = np.inf
     for f in range(b.y.shape[0]):
         row = b.y[f]
         for j in range(k):
-            value = np.float64(row[j])
-            near = min(abs(value - wide[LOWER + j]), abs(value - wide[UPPER + j]))
-            close = (row[j] < inf) & (near <= 1e-12 * (abs(value) + wide[SPREAD + j])) & (wide[SPREAD + j] > 0.0)
-            if close:
-                whole[EDGE + whole[PICK + j]] = 1
+            below, above = abs(row[j] - wide[LOWER + j]), abs(row[j] - wide[UPPER + j])
+            near = below if below < above else above
+            wide[WEIGHT + j] = near if near < wide[WEIGHT + j] else wide[WEIGHT + j]
+    for j in range(k):
+        spread = wide[SPREAD + j]
+        if spread > 0.0 and wide[WEIGHT + j] <= 1e-12 * (abs(wide[TOTAL + j]) + spread):
+            whole[EDGE + whole[PICK + j]] = 1
 
 
 @kernel
