@@ -13,7 +13,7 @@ MEDIAN_FACTORS = (
     *(1.2403, 1.2155, 1.2415, 1.2185, 1.2424, 1.2210, 1.2433, 1.2233, 1.2440, 1.2252),
 )
 #: Numbers that are drawn for an entry of the clipping factors, and most stacks.
-_DRAWS, _STACKS = 1_500_000, 100_000
+_DRAWS, _STACKS = 1_000_000, 40_000
 _SEED = 20_190_515
 
 
