@@ -451,6 +451,7 @@ def combine(
         given = {name: value for name, value in arguments.items() if value is not None}
         return _ccdproc_combine(frames, output_file, method, **given)
     require_equal_shapes(sources)
+    _require_equal_units(frames, sources, ccdkwargs)
     scales, offsets = scales_and_offsets(sources, scale, zero, section)
     result = stack(
         sources,
@@ -564,6 +565,20 @@ def _sources_of(frames, ccdkwargs):
         names = {"mask": ccdkwargs.get("hdu_mask", "MASK"), "uncertainty": ccdkwargs.get("hdu_uncertainty", "UNCERT")}
         sources.append(FitsRows(frame, hdu=ccdkwargs.get("hdu"), **names))
     return sources
+
+
+def _require_equal_units(frames, sources, ccdkwargs):
+    """Refuse frames of different units, where they say; for files a unit that is given holds for all."""
+    units = []
+    for frame, source in zip(frames, sources, strict=True):
+        if isinstance(frame, CCDData):
+            units.append((str(frame.unit), source.name))
+        elif "BUNIT" in source.header and "unit" not in ccdkwargs:
+            units.append((str(source.header["BUNIT"]).strip().lower(), source.name))
+    for unit, name in units:
+        if unit != units[0][0]:
+            msg = f"{name}: unit {unit!r} differs from {units[0][0]!r} of {units[0][1]}"
+            raise TypeError(msg)
 
 
 def _finished(result, frames, ccdkwargs):

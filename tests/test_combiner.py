@@ -285,6 +285,22 @@ class TestCombine:
         with pytest.raises(ValueError, match="uncertainty = 'empirical' cannot be given here"):
             combine(frames(), sigma_clip=True, clip_extrema=True, uncertainty="empirical")
 
+    def test_other_units(self, tmp_path):
+        with pytest.raises(TypeError, match="frame 1: unit 's' differs from 'adu' of frame 0"):
+            combine([*frames(1), CCDData(np.ones((20, 30)), unit="s")])
+        for unit in ("adu", "electron"):
+            CCDData(np.ones((4, 4)), unit=unit).write(tmp_path / f"{unit}.fits")
+        with pytest.raises(TypeError, match="unit 'electron' differs"):
+            combine([tmp_path / "adu.fits", tmp_path / "electron.fits"])
+
+    def test_what_frames_can_be_given_as(self, files):
+        expected = combine(files, unit="adu").data
+        for given in (tuple(files), iter(files), np.array(files), ",".join(files), [Path(path) for path in files]):
+            np.testing.assert_array_equal(combine(given, unit="adu").data, expected)
+        big = [CCDData(ccd.data.astype(">f4"), unit="adu") for ccd in frames()]
+        small = [CCDData(ccd.data.astype("<f4"), unit="adu") for ccd in frames()]
+        np.testing.assert_array_equal(combine(big).data, combine(small).data)
+
     def test_other_shapes(self):
         with pytest.raises(FrameError, match=r"frame 1: shape \(3, 3\) differs"):
             combine([*frames(1), CCDData(np.ones((3, 3)), unit="adu")])
