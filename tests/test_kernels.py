@@ -14,7 +14,8 @@ from ccdnight.stacking import NoiseModel, stack
 
 EMPTY = np.empty((0, 2), np.int32)
 #: Astropy 7.0 forgets what it has rejected when a round leaves nothing; later ones and ours keep to it.
-ASTROPY_FORGETS = not np.ma.getmaskarray(sigma_clip(np.array([[0.0], [1.0]]), sigma=0.5, axis=0)).all()
+with np.errstate(invalid="ignore"):
+    ASTROPY_FORGETS = not np.ma.getmaskarray(sigma_clip(np.array([[0.0], [1.0]]), sigma=0.5, axis=0)).all()
 
 
 class Rows:
