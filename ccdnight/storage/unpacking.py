@@ -11,6 +11,7 @@ from pathlib import Path
 from ccdnight.exceptions import FrameError
 from ccdnight.storage.pixels import wide
 from ccdnight.storage.reading import open_plain, read_pixels
+from ccdnight.storage.writing import environment
 
 __all__ = ["unpacked"]
 
@@ -40,10 +41,13 @@ def unpacked(path, raw):
     ------
     FrameError
         If the file cannot be unpacked or holds fewer pixels than it claims.
+    OutputError
+        If there is no room for temporary files.
     """
-    number, name = tempfile.mkstemp(prefix="ccdnight-", suffix=".pixels")
+    with environment(tempfile.gettempdir()):
+        number, name = tempfile.mkstemp(prefix="ccdnight-", suffix=".pixels")
     try:
-        with os.fdopen(number, "wb") as target:
+        with environment(name), os.fdopen(number, "wb") as target:
             header = _unpack(path, raw, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
