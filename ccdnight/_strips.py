@@ -9,7 +9,7 @@ import numpy as np
 
 from ccdnight._kernels import clip, errors
 from ccdnight._kernels.order import NETWORK_LIMIT, WIDTH, sorting_network
-from ccdnight._kernels.stack import Output, Recipe, stack_strip
+from ccdnight._kernels.stack import Output, Packed, Recipe, stack_strip
 from ccdnight.execution import default_workers, map_strips
 
 __all__ = ["Work", "rule_of", "run"]
@@ -153,20 +153,16 @@ class _Kernel:
         n = len(work.sources)
         self._work, self._local = work, threading.local()
         self._table = sorting_network(n) if n <= NETWORK_LIMIT else np.empty((0, 2), np.int32)
+        self._zeros = _packed_zeros(work)
         self._width = WIDTH if n <= 32 else max(128, WIDTH // (n // 16) // 16 * 16)
 
     def strip(self, rows, out):
         """Stack some rows; how many values were rejected below and above."""
-        work, (n, k, nx) = self._work, self._shape(rows)
-        cube = self._room("cube", n * k * nx, work.dtype)[: n * k * nx].reshape(n, k, nx)
-        for source, target, offset, scale in zip(work.sources, cube, work.offsets, work.scales, strict=True):
-            _fill(source, rows, target, work.exclude)
-            if offset:
-                target -= work.dtype.type(offset)
-            if scale != 1 and not work.scale_late:
-                target *= work.dtype.type(scale)
+        cube, packed = self._packed(rows) if self._zeros is not None else self._cube(rows)
+        work = self._work
         return stack_strip(
-            cube.reshape(n, -1),
+            cube,
+            packed,
             self._variances(rows),
             self._weights(rows),
             work.scales,
@@ -179,6 +175,27 @@ class _Kernel:
             self._block(),
             out,
         )
+
+    def _cube(self, rows):
+        """The values of a strip."""
+        work, (n, k, nx) = self._work, self._shape(rows)
+        cube = self._room("cube", n * k * nx, work.dtype)[: n * k * nx].reshape(n, k, nx)
+        for source, target, offset, scale in zip(work.sources, cube, work.offsets, work.scales, strict=True):
+            _fill(source, rows, target, work.exclude)
+            if offset:
+                target -= work.dtype.type(offset)
+            if scale != 1 and not work.scale_late:
+                target *= work.dtype.type(scale)
+        return cube.reshape(n, -1), Packed(np.empty((0, 0), np.uint16), np.empty(0, np.float32))
+
+    def _packed(self, rows):
+        """The same as they lie in the files, and room for a block."""
+        work, (n, k, nx) = self._work, self._shape(rows)
+        values = self._room("packed", n * k * nx, np.dtype(np.uint16))[: n * k * nx].reshape(n, k * nx)
+        for source, target in zip(work.sources, values, strict=True):
+            source.fill_packed(rows, target)
+        room = self._room("cube", n * self._width, work.dtype).reshape(n, self._width)
+        return room, Packed(values, self._zeros)
 
     def _shape(self, rows):
         return len(self._work.sources), rows.stop - rows.start, self._work.sources[0].shape[1]
@@ -216,6 +233,13 @@ class _Kernel:
         read = _spread(np.square(_rows_of(noise.read_noise, rows)), k, nx)
         photon = _spread(0.0 if noise.gain is None else 1 / _rows_of(noise.gain, rows), k, nx)
         return clip.Noise(read, photon, float(noise.sensitivity), float(noise.pedestal))
+
+
+def _packed_zeros(work):
+    """BZERO of all frames, if all are 16-bit integers that are stacked as they are; else None."""
+    zeros = [getattr(source, "packed_zero", None) for source in work.sources]
+    as_they_are = not np.any(work.offsets) and (work.scale_late or np.all(work.scales == 1))
+    return np.array(zeros, np.float32) if as_they_are and None not in zeros else None
 
 
 def _rows_of(value, rows):

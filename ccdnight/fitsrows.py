@@ -80,6 +80,25 @@ class FitsRows:
             if bad.any():
                 out[bad] = np.nan
 
+    @property
+    def packed_zero(self):
+        """BZERO, if the pixels are 16-bit integers that are all valid; else None."""
+        plain = self._mask is None and storage.packs(self._image[1])
+        return self._image[1].header.get("BZERO", 0) if plain else None
+
+    def fill_packed(self, rows, out):
+        """
+        Some rows as the bytes lie in the file.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+        out : `~numpy.ndarray`
+            Written, uint16.
+        """
+        storage.read_packed(*self._image, rows, out)
+
     def variance(self, rows):
         """
         Variances of some rows.

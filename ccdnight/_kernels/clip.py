@@ -20,7 +20,17 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.order import FIRST, MAXIMUM, MINIMUM, SECOND, WIDTH, middle_values, values_of_rank
+from ccdnight._kernels.order import (
+    FIRST,
+    HIGHEST,
+    LOWEST,
+    MAXIMUM,
+    MINIMUM,
+    SECOND,
+    WIDTH,
+    middle_values,
+    values_of_rank,
+)
 
 __all__ = [
     "BY_EXTREMES",
@@ -38,6 +48,8 @@ __all__ = [
 NO_RULE, BY_SCATTER, BY_NOISE, BY_EXTREMES = range(4)
 #: What the median absolute deviation of a Gaussian is multiplied by, as astropy has it.
 MAD_TO_STD = 1.482602218505602
+#: Pixels that a compiler may do at once.
+VECTOR = 32
 
 #: How outliers are found. `kind` is one of the constants above; `low` and `high` are thresholds in deviations;
 #: `maxiters` is -1 for as many rounds as it takes; `least` values are kept of every pixel that has as many.
@@ -50,7 +62,9 @@ Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pe
 #: by side, `rows` and `deviation` are for sorting; the others have the rows named below,
 #: see order.py: `own` in the type of x, `own64` and `wide` in float64, `whole` in int32.
 Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "own64", "wide", "whole"])
-SUM1, SUM2 = range(9 * WIDTH, 11 * WIDTH, WIDTH)
+SUM1, SUM2, ANCHOR, INNER_LOW, INNER_HIGH, OUTER_LOW, OUTER_HIGH, BELOW, WITHIN, INSIDE = range(
+    9 * WIDTH, 19 * WIDTH, WIDTH
+)
 CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT = range(0, 8 * WIDTH, WIDTH)
 COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT, EDGE = range(2 * WIDTH, 11 * WIDTH, WIDTH)
 
@@ -71,12 +85,12 @@ def block_scratch(n, width, dtype):
     Block
     """
     x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
-    own, own64 = np.empty(11 * WIDTH, dtype), np.empty(9 * WIDTH)
+    own, own64 = np.empty(19 * WIDTH, dtype), np.empty(9 * WIDTH)
     return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32))
 
 
 @kernel
-def reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros):
+def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros):
     """
     Mark the outliers of a block by +inf and count them in the rows LOW and HIGH.
 
@@ -94,14 +108,19 @@ def reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros):
         Noise of a frame, for BY_NOISE.
     cube : `~numpy.ndarray`
         The values before anything was rejected, shape ``(n, m)``.
-    start : int
-        Where the block begins in the strip.
+    base, start : int
+        Where the block begins in the cube, and in the strip.
     scales, zeros : `~numpy.ndarray`
         float64, one for each frame: what it was multiplied by, and what is taken off for BY_NOISE.
+
+    Returns
+    -------
+    bool
+        Whether the rows SUM1 and SUM2 hold the sums of what is left, about the values in the row ANCHOR.
     """
-    whole = b.whole
+    whole, summed = b.whole, False
     if rule.kind == BY_SCATTER:
-        _by_scatter(b, w, rule, table)
+        summed = _by_scatter(b, w, rule, recipe, table, cube, base)
     elif rule.kind == BY_NOISE:
         _by_noise(b, w, rule, table, noise, start, scales, zeros)
     elif rule.kind == BY_EXTREMES:
@@ -109,22 +128,41 @@ def reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros):
     if rule.kind != NO_RULE and rule.least > 0:
         for p in range(w):
             if whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p] < min(rule.least, whole[COUNT + p]):
-                _restore(b, p, rule.least, recipe, cube, start, zeros)
+                _restore(b, p, rule.least, recipe, cube, base, zeros)
+                summed = False
+    return summed
 
 
 # ---------------------------------------------------------------------------------------------------- by scatter
 
 
 @kernel
-def _by_scatter(b, w, rule, table):
+def _by_scatter(b, w, rule, recipe, table, cube, base):
+    """Whether the rows SUM1 and SUM2 hold the sums of what is left."""
+    sieved = rule.median and not rule.mad
+    suspects = _doubtful(b, w, rule, table) if sieved else _all_with_two(b, w)
+    if sieved and rule.maxiters == 1 and suspects > 0:
+        suspects = _mark_certain(b, w, recipe, cube, base)
+    if suspects > 0:
+        _look_closely(b, suspects, rule, table, sieved)
+    if sieved and suspects > 0:
+        _sum_again(b, suspects)
+    return sieved
+
+
+@kernel
+def _look_closely(b, suspects, rule, table, known):
+    """Round by round in float64; the medians of the first round may be known."""
     wide, whole = b.wide, b.whole
-    k = suspects = _doubtful(b, w, rule, table) if rule.median and not rule.mad else _all_with_two(b, w)
+    k = suspects
     _gather(b, k)
     rounds, ordered = 0, rule.median == rule.mad
     for j in range(k):
-        whole[EDGE + whole[SUSPECT + j]] = 0
+        p = whole[SUSPECT + j]
+        whole[EDGE + p] = 0
+        wide[LOWER + j] = 0.5 * (np.float64(b.own[FIRST + p]) + np.float64(b.own[SECOND + p])) if known else 0.0
     while k > 0:
-        _bounds(b, k, rule, table)
+        _bounds(b, _whole_vectors(b, k), rule, table, known and rounds == 0)
         if not ordered:
             _find_edges(b, k)
         for j in range(k):
@@ -145,6 +183,29 @@ def _by_scatter(b, w, rule, table):
 
 
 @kernel
+def _whole_vectors(b, k):
+    """
+    As many pixels as fill whole vectors; what lies beyond the k-th is old and does no harm.
+
+    Of some fifty suspects the last few would be done one by one, which takes as long as all the others.
+    """
+    return min((k + VECTOR - 1) // VECTOR * VECTOR, b.x.shape[1])
+
+
+@kernel
+def _sum_again(b, k):
+    """The sums of the suspects without what they lost."""
+    own, whole = b.own, b.whole
+    _gather(b, k)
+    for j in range(k):
+        own[FIRST + j] = own[ANCHOR + whole[SUSPECT + j]]
+    sums_about(b.y, _whole_vectors(b, k), own, FIRST, LOWEST, HIGHEST)
+    for j in range(k):
+        p = whole[SUSPECT + j]
+        own[SUM1 + p], own[SUM2 + p] = own[LOWEST + j], own[HIGHEST + j]
+
+
+@kernel
 def _all_with_two(b, w):
     whole = b.whole
     k = 0
@@ -160,33 +221,139 @@ def _doubtful(b, w, rule, table):
     """Pixels of which rounding cannot exclude that they hold an outlier."""
     own, whole = b.own, b.whole
     kind = b.x.dtype.type
+    inf, none = kind(np.inf), kind(0)
     middle_values(b.x, w, COUNT, table, b.rows, own, whole)
-    sums_about_first(b.x, w, own)
-    # Many times the rounding of sums of a few hundred squares.
-    margin = kind(1 - 1e-3) if b.x.itemsize == 4 else kind(1 - 1e-10)
-    grain = kind(4 * np.finfo(b.x.dtype).eps)
+    for p in range(w):
+        own[ANCHOR + p] = own[FIRST + p] if own[FIRST + p] < inf else none
+    sums_about(b.x, w, own, ANCHOR, SUM1, SUM2)
+    _certain_bounds(b, w, rule)
+    for p in range(w):
+        below, above = own[MINIMUM + p] - own[ANCHOR + p], own[MAXIMUM + p] - own[ANCHOR + p]
+        sure = ((below > own[INNER_LOW + p]) & (above < own[INNER_HIGH + p])) | (own[MINIMUM + p] == own[MAXIMUM + p])
+        whole[LEFT + p] = np.int32(0) if sure | (whole[COUNT + p] < 2) else np.int32(1)
+    return _list_suspects(whole, w)
+
+
+@kernel
+def _certain_bounds(b, w, rule):
+    """
+    Deviations from ANCHOR within which a value is kept for certain, and beyond which it is not.
+
+    The rounding of sums of n squares and of their differences is below 3 n eps; where squares may have left the
+    range of the type nothing is certain.
+    """
+    own, whole = b.own, b.whole
+    kind = b.x.dtype.type
+    eps = np.finfo(b.x.dtype).eps
+    margin, grain = kind(8 * b.x.shape[0] * eps), kind(4 * eps)
+    smallest, largest = kind(np.finfo(b.x.dtype).tiny / eps), kind(np.finfo(b.x.dtype).max)
     low, high, half, one, none = kind(rule.low), kind(rule.high), kind(0.5), kind(1), kind(0)
+    inf = kind(np.inf)
     for p in range(w):
         inverse = one / kind(whole[COUNT + p]) if whole[COUNT + p] > 0 else none
         shift = half * (own[SECOND + p] - own[FIRST + p])
         variance = (own[SUM2 + p] - own[SUM1 + p] * own[SUM1 + p] * inverse) * inverse
-        variance = variance if variance > none else none
-        width = np.sqrt(variance) * margin - grain * (abs(own[FIRST + p]) + abs(own[SECOND + p]))
-        below, above = own[FIRST + p] - own[MINIMUM + p] + shift, own[MAXIMUM + p] - own[FIRST + p] - shift
-        sure = (below < low * width) & (above < high * width)
-        whole[LEFT + p] = np.int32(0) if sure else np.int32(1)
-    k = 0
+        width, rough = np.sqrt(variance), grain * (abs(own[FIRST + p]) + abs(own[SECOND + p]))
+        inner, outer = width * (one - margin) - rough, width * (one + margin) + rough
+        known = (variance > smallest) & (own[SUM2 + p] < largest)
+        own[INNER_LOW + p] = shift - low * inner if known else inf
+        own[INNER_HIGH + p] = shift + high * inner if known else -inf
+        own[OUTER_LOW + p] = shift - low * outer if known else -inf
+        upper = shift + high * outer if known else inf
+        # What is not to be used, +inf, is beyond in any case.
+        own[OUTER_HIGH + p] = upper if upper < largest else largest
+
+
+@kernel
+def _list_suspects(whole, w):
+    """Those whose entry in the row LEFT is 1, without asking: one in ten would be guessed wrong."""
+    k = np.int32(0)
     for p in range(w):
-        if whole[LEFT + p] and whole[COUNT + p] > 1:
-            whole[SUSPECT + k] = p
-            k += 1
+        whole[SUSPECT + k] = p
+        k += whole[LEFT + p]
     return k
 
 
 @kernel
-def sums_about_first(x, w, own):
+def _mark_certain(b, w, recipe, cube, base):
     """
-    Sums of the deviations from the values in the row FIRST and of their squares, in the rows SUM1 and SUM2.
+    Mark what is beyond the bounds for certain and sum the rest; how many pixels have a value in between.
+
+    Those have all their values again.
+    """
+    own, whole = b.own, b.whole
+    none = b.x.dtype.type(0)
+    for p in range(w):
+        own[SUM1 + p], own[SUM2 + p] = none, none
+        own[BELOW + p], own[WITHIN + p], own[INSIDE + p] = none, none, none
+    n = b.x.shape[0]
+    for f in range(0, n - 1, 2):
+        _mark_certain_of_two(b.x[f], b.x[f + 1], w, own)
+    if n % 2:
+        _mark_certain_of(b.x[n - 1], w, own)
+    for p in range(w):
+        low, kept = np.int32(own[BELOW + p]), np.int32(own[WITHIN + p])
+        whole[LOW + p], whole[HIGH + p] = low, whole[COUNT + p] - low - kept
+        whole[LEFT + p] = np.int32(1) if own[WITHIN + p] != own[INSIDE + p] else np.int32(0)
+    k = _list_suspects(whole, w)
+    for j in range(k):
+        p = whole[SUSPECT + j]
+        whole[LOW + p], whole[HIGH + p] = 0, 0
+        for f in range(b.x.shape[0]):
+            value = cube[f, base + p]
+            b.x[f, p] = value if _usable(value, recipe) else np.inf
+    return k
+
+
+@kernel
+def _mark_certain_of(row, w, own):
+    """One frame. The numbers are counted in the type of the values, so that all loops are of one width."""
+    kind = row.dtype.type
+    inf, none, one = kind(np.inf), kind(0), kind(1)
+    for p in range(w):
+        value = row[p]
+        d = value - own[ANCHOR + p]
+        within = (d >= own[OUTER_LOW + p]) & (d <= own[OUTER_HIGH + p])
+        inside = (d > own[INNER_LOW + p]) & (d < own[INNER_HIGH + p])
+        own[BELOW + p] += one if d < own[OUTER_LOW + p] else none
+        own[WITHIN + p] += one if within else none
+        own[INSIDE + p] += one if inside else none
+        d = d if within else none
+        own[SUM1 + p] += d
+        own[SUM2 + p] += d * d
+        row[p] = value if within else inf
+
+
+@kernel
+def _mark_certain_of_two(row, other, w, own):
+    """Two frames a turn, see `sums_about`."""
+    kind = row.dtype.type
+    inf, none, one = kind(np.inf), kind(0), kind(1)
+    for p in range(w):
+        value, another = row[p], other[p]
+        d, e = value - own[ANCHOR + p], another - own[ANCHOR + p]
+        low, high = own[OUTER_LOW + p], own[OUTER_HIGH + p]
+        within, also = (d >= low) & (d <= high), (e >= low) & (e <= high)
+        own[BELOW + p] += (one if d < low else none) + (one if e < low else none)
+        own[WITHIN + p] += (one if within else none) + (one if also else none)
+        low, high = own[INNER_LOW + p], own[INNER_HIGH + p]
+        inside, too = (d > low) & (d < high), (e > low) & (e < high)
+        own[INSIDE + p] += (one if inside else none) + (one if too else none)
+        d, e = d if within else none, e if also else none
+        own[SUM1 + p] += d + e
+        own[SUM2 + p] += d * d + e * e
+        row[p], other[p] = value if within else inf, another if also else inf
+
+
+@kernel
+def _usable(value, recipe):
+    return abs(value) < np.inf and recipe.floor <= value <= recipe.ceiling
+
+
+@kernel
+def sums_about(x, w, own, anchor, first, second):
+    """
+    Sums of the deviations from a value of each pixel, and of their squares.
 
     Two frames a turn: half of the time would be spent on fetching and storing the sums.
 
@@ -198,23 +365,25 @@ def sums_about_first(x, w, own):
         Pixels that are used.
     own : `~numpy.ndarray`
         See `Block`.
+    anchor, first, second : int
+        Rows of `own`: the values, and where the sums go.
     """
     inf, none, n = x.dtype.type(np.inf), x.dtype.type(0), x.shape[0]
     for p in range(w):
-        own[SUM1 + p], own[SUM2 + p] = none, none
+        own[first + p], own[second + p] = none, none
     for f in range(0, n - 1, 2):
         one, other = x[f], x[f + 1]
         for p in range(w):
             a, b = one[p], other[p]
-            a, b = a - own[FIRST + p] if a < inf else none, b - own[FIRST + p] if b < inf else none
-            own[SUM1 + p] += a + b
-            own[SUM2 + p] += a * a + b * b
+            a, b = a - own[anchor + p] if a < inf else none, b - own[anchor + p] if b < inf else none
+            own[first + p] += a + b
+            own[second + p] += a * a + b * b
     if n % 2:
         row = x[n - 1]
         for p in range(w):
-            a = row[p] - own[FIRST + p] if row[p] < inf else none
-            own[SUM1 + p] += a
-            own[SUM2 + p] += a * a
+            a = row[p] - own[anchor + p] if row[p] < inf else none
+            own[first + p] += a
+            own[second + p] += a * a
 
 
 @kernel
@@ -231,10 +400,10 @@ def _gather(b, k):
 
 
 @kernel
-def _bounds(b, k, rule, table):
+def _bounds(b, k, rule, table, known):
     """Lowest and highest value that is kept of each suspect, and its center in the row TOTAL."""
     own, wide = b.own, b.wide
-    if rule.median or rule.mad:
+    if not known and (rule.median or rule.mad):
         middle_values(b.y, k, YCOUNT, table, b.rows, b.own, b.whole)
         for j in range(k):
             wide[LOWER + j] = 0.5 * (np.float64(own[FIRST + j]) + np.float64(own[SECOND + j]))
@@ -516,7 +685,7 @@ def _by_extremes(b, w, rule, table):
 
 
 @kernel
-def _restore(b, p, least, recipe, cube, start, zeros):
+def _restore(b, p, least, recipe, cube, base, zeros):
     """
     Give a pixel back its values nearest to the center until `least` are kept.
 
@@ -528,18 +697,18 @@ def _restore(b, p, least, recipe, cube, start, zeros):
     center = median if kept > 0 else np.inf
     if kept == 0:
         for f in range(b.x.shape[0]):
-            value = cube[f, start + p]
-            if abs(value) < inf and recipe.floor <= value <= recipe.ceiling:
+            value = cube[f, base + p]
+            if _usable(value, recipe):
                 center = min(center, value - zeros[f])
     for _ in range(min(least, count) - kept):
         nearest, best = 0, np.inf
         for f in range(b.x.shape[0]):
-            value = cube[f, start + p]
-            if b.x[f, p] == inf and abs(value) < inf and recipe.floor <= value <= recipe.ceiling:
+            value = cube[f, base + p]
+            if b.x[f, p] == inf and _usable(value, recipe):
                 off = value - zeros[f] - center
                 if abs(off) < abs(best) or (abs(off) == abs(best) and off < best):
                     nearest, best = f, off
-        b.x[nearest, p] = cube[nearest, start + p]
+        b.x[nearest, p] = cube[nearest, base + p]
         if (b.x[nearest, p] - zeros[nearest] < median and low > 0) or high == 0:
             low -= 1
         else:

@@ -17,15 +17,13 @@ def decode_int16(raw, zero, out):
     Parameters
     ----------
     raw : `~numpy.ndarray`
-        uint16, as the bytes lie in the file, shape ``(k, nx)``.
+        uint16, as the bytes lie in the file, one-dimensional and contiguous.
     zero : float32
         BZERO.
     out : `~numpy.ndarray`
-        float32 or float64, shape ``(k, nx)``.
+        float32 or float64, as long.
     """
-    for y in range(raw.shape[0]):
-        source, target = raw[y], out[y]
-        for x in range(source.size):
-            value = source[x]
-            swapped = np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
-            target[x] = np.float32(np.int16(swapped)) + zero
+    for x in range(raw.size):
+        value = raw[x]
+        swapped = np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
+        out[x] = np.float32(np.int16(swapped)) + zero

@@ -16,7 +16,7 @@ from ccdnight._kernels.clip import (
     UPPER,
     WEIGHT,
     middle_deviations,
-    sums_about_first,
+    sums_about,
 )
 from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
@@ -66,7 +66,7 @@ def weights_of(b, f, w, start, weights):
 
 
 @kernel
-def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors):
+def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors, summed):
     """
     Variance of the result in the row SPREAD.
 
@@ -79,6 +79,8 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
         Pixels of the block, and where it begins in the strip.
     variances, weights, noise, scales, recipe, table, factors
         As in `ccdnight._kernels.stack.stack_strip`.
+    summed : bool
+        Whether the rows SUM1 and SUM2 hold the sums already, see `ccdnight._kernels.clip.reject`.
     """
     wide, whole = b.wide, b.whole
     weighted = recipe.weighted and recipe.method != MEDIAN
@@ -87,7 +89,7 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
     elif recipe.error == FROM_MAD:
         _median_scatter(b, w, table)
     else:
-        _scatter(b, w, recipe)
+        _scatter(b, w, recipe, summed)
     if recipe.error == FROM_SCATTER:
         for p in range(w):
             n = np.float64(whole[LEFT + p])
@@ -124,13 +126,14 @@ def _of_result(b, w, recipe, weighted):
 
 
 @kernel
-def _scatter(b, w, recipe):
+def _scatter(b, w, recipe, summed):
     """Sum of the squared deviations from the mean of what is left, summed about a value near it."""
     own, wide, whole = b.own, b.wide, b.whole
-    _value_of_result(b, w, recipe)
-    for p in range(w):
-        own[FIRST + p] = wide[FINAL_LOWER + p]
-    sums_about_first(b.x, w, own)
+    if not summed:
+        _value_of_result(b, w, recipe)
+        for p in range(w):
+            own[FIRST + p] = wide[FINAL_LOWER + p]
+        sums_about(b.x, w, own, FIRST, SUM1, SUM2)
     for p in range(w):
         shift = np.float64(own[SUM1 + p])
         squares = np.float64(own[SUM2 + p]) - shift * shift / np.float64(whole[LEFT + p])

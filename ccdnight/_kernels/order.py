@@ -49,7 +49,7 @@ NETWORK_LIMIT = 128
 
 #: Most pixels of a block, and the length of the rows below. Not a power of 2: rows 2048 bytes apart would all fall into
 #: the same few places of the cache.
-WIDTH = 528
+WIDTH = 544
 FIRST, SECOND, MINIMUM, MAXIMUM, LOWEST, HIGHEST, CUT, LAST, NEXT = range(0, 9 * WIDTH, WIDTH)
 UPTO, RANK = 0, WIDTH
 

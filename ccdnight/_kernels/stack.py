@@ -1,7 +1,8 @@
 """
 The stacking kernel: a strip of all frames in, one strip of the result out.
 
-The strip comes as ``cube[frame, pixel]``, a value that is not to be used as NaN. It is worked on by blocks of pixels
+The strip comes as ``cube[frame, pixel]``, a value that is not to be used as NaN, or as the 16-bit integers of
+the files, which are decoded where they are used: in between they would go to memory and back. It is worked on by blocks of pixels
 that stay in the innermost cache, and every step does the same thing to all pixels of a block, so that the compiler
 can make SIMD of it::
 
@@ -22,15 +23,35 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.clip import COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, TOTAL, UPPER, WEIGHT, reject
-from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, variance_of_result, weights_of
+from ccdnight._kernels.clip import (
+    ANCHOR,
+    COUNT,
+    HIGH,
+    LEFT,
+    LOW,
+    LOWER,
+    SPREAD,
+    SUM1,
+    TOTAL,
+    UPPER,
+    WEIGHT,
+    reject,
+)
+from ccdnight._kernels.decode import decode_int16
+from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, SUM, variance_of_result, weights_of
 from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
-__all__ = ["Output", "Recipe", "stack_strip"]
+__all__ = ["Output", "Packed", "Recipe", "stack_strip"]
 
 #: How the values that are left are combined and where the error comes from, by the constants of errors.py; `floor`
 #: and `ceiling` are the lowest and highest value that is used; `late` scales after the rejection, as ccdproc does.
 Recipe = namedtuple("Recipe", ["method", "error", "weighted", "floor", "ceiling", "late"])
+
+#: So many differences of whole numbers of 16 bits are added in float32 without rounding.
+EXACT = 256
+
+#: Unsigned 16-bit integers as the bytes lie in the files, shape ``(n, m)``, and BZERO of each frame, float32.
+Packed = namedtuple("Packed", ["values", "zeros"])
 
 #: What is written, one entry for each pixel of the strip (`low` and `high` may be empty); `keep` has one for each
 #: value, or is empty.
@@ -38,14 +59,17 @@ Output = namedtuple("Output", ["data", "error", "count", "low", "high", "keep"])
 
 
 @kernel
-def stack_strip(cube, variances, weights, scales, zeros, noise, rule, recipe, table, factors, b, out):
+def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, recipe, table, factors, b, out):
     """
     Stack one strip.
 
     Parameters
     ----------
     cube : `~numpy.ndarray`
-        float32 or float64, shape ``(n, m)``; NaN where a value is not to be used.
+        float32 or float64, shape ``(n, m)``; NaN where a value is not to be used. If `packed` is given, room for
+        a block, shape ``(n, width)``.
+    packed : Packed
+        The values as they lie in the files; its `values` may be empty.
     variances, weights : `~numpy.ndarray`
         float32 and float64, shape ``(n, m)``; weights of shape ``(n, 1)`` are those of the frames.
     scales, zeros : `~numpy.ndarray`
@@ -72,17 +96,22 @@ def stack_strip(cube, variances, weights, scales, zeros, noise, rule, recipe, ta
         Values rejected in the strip.
     """
     whole = b.whole
-    m, width = cube.shape[1], b.x.shape[1]
+    m, width, unpack = out.data.size, b.x.shape[1], packed.values.size > 0
     total_low = total_high = 0
     for start in range(0, m, width):
         w = min(width, m - start)
-        _load(cube, start, w, b, recipe)
-        reject(b, w, rule, recipe, table, noise, cube, start, scales, zeros)
+        base = 0 if unpack else start
+        if unpack:
+            for f in range(cube.shape[0]):
+                decode_int16(packed.values[f, start : start + w], packed.zeros[f], cube[f])
+        _load(cube, base, w, b, recipe)
+        summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros)
         if recipe.late:
             _scale(b.x, w, scales)
-        _combine(b, w, start, weights, recipe, table)
+            summed = False
+        _combine(b, w, start, weights, recipe, table, summed and unpack and cube.shape[0] <= EXACT)
         if recipe.error != NO_ERROR:
-            variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors)
+            variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors, summed)
         _write(b, w, start, recipe, out)
         for p in range(w):
             total_low += whole[LOW + p]
@@ -130,14 +159,14 @@ def _scale(x, w, scales):
 
 
 @kernel
-def _combine(b, w, start, weights, recipe, table):
-    """The result in the row TOTAL, the number of values used in LEFT."""
+def _combine(b, w, start, weights, recipe, table, summed):
+    """The result in the row TOTAL, the number of values used in LEFT; whole numbers may be `summed` already."""
     own, wide, whole = b.own, b.wide, b.whole
     for p in range(w):
         whole[LEFT + p] = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
     if recipe.weighted:
         _weighted_sums(b, w, start, weights)
-    elif recipe.method != MEDIAN:
+    elif recipe.method != MEDIAN and not summed:
         _sums(b.x, w, wide)
     if recipe.method == MEDIAN:
         middle_values(b.x, w, LEFT, table, b.rows, own, whole)
@@ -147,9 +176,21 @@ def _combine(b, w, start, weights, recipe, table):
     elif recipe.method == AVERAGE and recipe.weighted:
         for p in range(w):
             wide[TOTAL + p] /= wide[LOWER + p]
+    elif summed:
+        _from_sums(b, w, recipe)
     elif recipe.method == AVERAGE:
         for p in range(w):
             wide[TOTAL + p] /= np.float64(whole[LEFT + p])
+
+
+@kernel
+def _from_sums(b, w, recipe):
+    """From the sums of deviations, which are exact for whole numbers of 16 bits."""
+    own, wide, whole = b.own, b.wide, b.whole
+    is_sum = recipe.method == SUM
+    for p in range(w):
+        anchor, off, n = np.float64(own[ANCHOR + p]), np.float64(own[SUM1 + p]), np.float64(whole[LEFT + p])
+        wide[TOTAL + p] = anchor * n + off if is_sum else anchor + off / n
 
 
 @kernel

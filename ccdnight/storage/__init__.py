@@ -3,7 +3,7 @@
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
-from ccdnight.storage.pixels import decodes, read_rows, wide
+from ccdnight.storage.pixels import decodes, packs, read_packed, read_rows, wide
 from ccdnight.storage.reading import RawHeader, extension_numbers, open_plain, read_header, read_pixels
 from ccdnight.storage.unpacking import unpacked
 from ccdnight.storage.writing import make_folder, remove_file, write_bytes, write_fits, write_text
@@ -22,6 +22,7 @@ __all__ = [
     "product_name",
     "read_header",
     "read_pixels",
+    "read_packed",
     "read_rows",
     "remove_file",
     "safe_name",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdnight.exceptions import FrameError
 
-__all__ = ["decodes", "read_rows", "wide"]
+__all__ = ["decodes", "packs", "read_packed", "read_rows", "wide"]
 
 _kept, _NONE = threading.local(), np.empty(0, np.uint8)
 #: Bytes that a thread keeps at most.
@@ -52,6 +52,50 @@ def wide(raw):
     bool
     """
     return raw.header["BITPIX"] in (32, 64, -64)
+
+
+def packs(raw):
+    """
+    Whether the pixels are 16-bit integers that `read_packed` can fetch: with BZERO 0 or 32768, all of them valid.
+
+    Parameters
+    ----------
+    raw : RawHeader
+        Its header.
+
+    Returns
+    -------
+    bool
+    """
+    return decodes(raw) and _is_short(raw.header) and "BLANK" not in raw.header
+
+
+def _is_short(header):
+    return header["BITPIX"] == 16 and header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 32768)
+
+
+def read_packed(path, raw, rows, out):
+    """
+    Pixels of some rows as the bytes lie in the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader
+        Its header; `packs` is true.
+    rows : slice
+        Which rows; without a step.
+    out : `~numpy.ndarray`
+        Where to put them, uint16, contiguous, of as many values as the rows have.
+
+    Raises
+    ------
+    FrameError
+        As `read_rows`.
+    """
+    begin, _, _ = rows.indices(raw.shape[0])
+    _fetch(path, raw.offset + begin * raw.shape[1] * 2, out)
 
 
 def read_rows(path, raw, rows, out=None):
@@ -129,10 +173,12 @@ def _read_at(number, view, offset):
 
 def _decode(stored, header, out):
     scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
-    if header["BITPIX"] == 16 and scale == 1 and zero in (0, 32768):
+    if _is_short(header):
         from ccdnight._kernels.decode import decode_int16
 
-        decode_int16(stored.view(np.uint16), np.float32(zero), out)
+        rows = zip(stored, out, strict=True) if not out.flags.c_contiguous else [(stored, out)]
+        for source, target in rows:
+            decode_int16(source.view(np.uint16).reshape(-1), np.float32(zero), target.reshape(-1))
     elif scale == 1:
         out[...] = stored
         if zero:
