@@ -16,7 +16,7 @@ _NAMES = {
     "Policy": "profiles",
     "Reduction": "reduction",
     "calibrate": "calibration",
-    "combine": "combiner",
+    "combine": "combining",
     "flag_cosmic_rays": "cosmicrays",
     "get_profile": "profiles",
     "list_profiles": "profiles",

@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from ccdnight import storage
 from ccdnight.exceptions import InputError
-from ccdnight.fitsrows import FitsRows, list_inputs, require_equal_shapes, scales_and_offsets
+from ccdnight.fitsrows import FitsRows, list_inputs, plain_header, require_equal_shapes, scales_and_offsets
 from ccdnight.flags import FLAGS
 from ccdnight.stacking import NoiseModel, stack
 
@@ -96,9 +96,7 @@ def combine_files(
 
 
 def _header(first, paths):
-    header, _ = storage.clean_header(first)
-    for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "XTENSION", "EXTNAME", "PCOUNT", "GCOUNT"):
-        header.remove(key, ignore_missing=True, remove_all=True)
+    header = plain_header(first)
     list_inputs(header, paths)
     header.setdefault("BUNIT", "adu")
     return header

@@ -8,8 +8,10 @@ from ccdnight import storage
 from ccdnight._sections import parse_section
 from ccdnight.exceptions import FrameError, InputError
 
-__all__ = ["FitsRows", "levels_of", "list_inputs", "require_equal_shapes", "scales_and_offsets"]
+__all__ = ["FitsRows", "levels_of", "list_inputs", "plain_header", "require_equal_shapes", "scales_and_offsets"]
 
+#: Cards that tell how one file holds its pixels, and nothing of a file made from it.
+_LAYOUT = ("BSCALE", "BZERO", "BLANK", "CHECKSUM", "DATASUM", "XTENSION", "PCOUNT", "GCOUNT", "EXTNAME")
 _STATISTICS = {"median": np.nanmedian, "mean": lambda values: np.nanmean(values, dtype=np.float64)}
 
 
@@ -228,6 +230,26 @@ def scales_and_offsets(sources, scale, zero, section=None):
         if level <= 0:
             raise FrameError(source.name, f"its {scale} is {level:g}; only a level above 0 can be scaled")
     return levels[0] / levels, offsets
+
+
+def plain_header(header):
+    """
+    Header of an image, for another image that is made from it.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        Header, left as it is.
+
+    Returns
+    -------
+    `~astropy.io.fits.Header`
+        Every card can be written, and none tells how the pixels lay in the file.
+    """
+    header, _ = storage.clean_header(header)
+    for key in _LAYOUT:
+        header.remove(key, ignore_missing=True, remove_all=True)
+    return header
 
 
 def list_inputs(header, names):
