@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ccdnight._kernels import clip, errors
+from ccdnight._kernels import blocks, errors
 from ccdnight._kernels.order import NETWORK_LIMIT, WIDTH, sorting_network
 from ccdnight._kernels.stack import Output, Packed, Recipe, stack_strip
 from ccdnight.execution import default_workers, map_strips
@@ -82,10 +82,12 @@ def rule_of(reject, low=np.inf, high=np.inf, center="median", maxiters=None, nlo
     -------
     Rule
     """
-    kind = {"none": clip.NO_RULE, "noise": clip.BY_NOISE, "minmax": clip.BY_EXTREMES}.get(reject, clip.BY_SCATTER)
+    kind = {"none": blocks.NO_RULE, "noise": blocks.BY_NOISE, "minmax": blocks.BY_EXTREMES}.get(
+        reject, blocks.BY_SCATTER
+    )
     if maxiters is None:
         maxiters = 1 if reject == "noise" else 5
-    return clip.Rule(kind, low, high, center == "median", reject == "mad", maxiters, nlow, nhigh, minimum)
+    return blocks.Rule(kind, low, high, center == "median", reject == "mad", maxiters, nlow, nhigh, minimum)
 
 
 def run(work, *, dtype, maps=False, keep=False, mem_limit=None, workers=None):
@@ -210,7 +212,7 @@ class _Kernel:
 
     def _block(self):
         if not hasattr(self._local, "block"):
-            self._local.block = clip.block_scratch(len(self._work.sources), self._width, self._work.dtype)
+            self._local.block = blocks.block_scratch(len(self._work.sources), self._width, self._work.dtype)
         return self._local.block
 
     def _variances(self, rows):
@@ -229,10 +231,10 @@ class _Kernel:
     def _noise(self, rows):
         noise, (_, k, nx) = self._work.noise, self._shape(rows)
         if noise is None:
-            return clip.Noise(np.zeros(0, np.float32), np.zeros(0, np.float32), 0.0, 0.0)
+            return blocks.Noise(np.zeros(0, np.float32), np.zeros(0, np.float32), 0.0, 0.0)
         read = _spread(np.square(_rows_of(noise.read_noise, rows)), k, nx)
         photon = _spread(0.0 if noise.gain is None else 1 / _rows_of(noise.gain, rows), k, nx)
-        return clip.Noise(read, photon, float(noise.sensitivity), float(noise.pedestal))
+        return blocks.Noise(read, photon, float(noise.sensitivity), float(noise.pedestal))
 
 
 def _packed_zeros(work):

@@ -51,7 +51,7 @@ def clipping_factors(rule, method, n):
     Parameters
     ----------
     rule : Rule
-        See `ccdnight._kernels.clip`.
+        See `ccdnight._kernels.blocks`.
     method : {'average', 'median', 'sum'}
         How the values are combined.
     n : int
@@ -62,7 +62,7 @@ def clipping_factors(rule, method, n):
     `~numpy.ndarray`
         Shape ``(n + 1,)``; 1 where nothing can be said (0 and 1).
     """
-    from ccdnight._kernels.clip import NO_RULE
+    from ccdnight._kernels.blocks import NO_RULE
 
     if rule.kind == NO_RULE or n < 2:
         return np.ones(n + 1)

@@ -28,6 +28,16 @@ class Rows:
         out[...] = self.data[rows]
 
 
+class PackedRows(Rows):
+    """Whole numbers of 16 bits, as they would lie in a file."""
+
+    packed_zero = 32768
+
+    def fill_packed(self, rows, out):
+        stored = (self.data[rows].astype(np.int32) - 32768).astype(">i2")
+        out[...] = stored.reshape(-1).view(np.uint16)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 13, 31, 64, 100])
 def test_the_network_sorts(n):
     """By the 0-1 principle, tried on random permutations for more than a dozen."""
@@ -190,6 +200,46 @@ def test_thresholds_are_no_rejection():
     cube = np.array([-5.0, 1, 2, 3, 70000])[:, None, None]
     result = stack([Rows(one) for one in cube], reject="none", thresholds=(0, 60000), maps=True)
     assert (result.data, result.count, result.low, result.high) == ([[2]], [[3]], 0, 0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 11, 140, 300])
+@pytest.mark.parametrize("method", ["average", "median", "sum"])
+def test_packed_values(n, method):
+    """What is decoded where it is used gives the same as what was decoded before."""
+    rng = np.random.default_rng(n)
+    cube = np.rint(rng.normal(1000, 6, (n, 29, 61)))
+    cube[rng.random(cube.shape) < 0.03] = 65535
+    cube = cube.clip(0, 65535).astype(np.float32)
+    rules = [
+        {"reject": "sigma", "sigma": 2.0, "maxiters": 1},
+        {"reject": "sigma", "sigma": (1.5, 2.5), "maxiters": 5, "minimum": min(n, 3)},
+        {"reject": "sigma", "sigma": (None, 2.0), "maxiters": 1, "thresholds": (990, 60000), "minimum": 1},
+        {"reject": "mad", "sigma": 3.0},
+        {"reject": "minmax"},
+        {"reject": "noise", "noise": NoiseModel(5.0, 2.0)},
+        {"reject": "none"},
+    ]
+    for rule, error in itertools.product(rules, ("none", "std", "empirical", "mad_std")):
+        options = {"method": method, "uncertainty": error, "dtype": float, "maps": True, "keep": True, **rule}
+        packed = stack([PackedRows(one) for one in cube], **options)
+        plain = stack([Rows(one) for one in cube], **options)
+        np.testing.assert_array_equal(packed.keep, plain.keep, err_msg=str(rule))
+        np.testing.assert_array_equal(packed.high_map, plain.high_map)
+        np.testing.assert_allclose(packed.data, plain.data, rtol=1e-14)
+        np.testing.assert_allclose(packed.error, plain.error, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-21, 1e18, 1e25])
+@pytest.mark.parametrize("maxiters", [1, 5])
+def test_squares_beyond_float32(size, maxiters):
+    """An outlier is found where its square, or those of all values, cannot be held."""
+    cube = np.random.default_rng(2).normal(0, 1, (10, 6, 7))
+    cube[3, 2, 2] = 1e6
+    cube = (cube * size).astype(np.float32)
+    options = {"sigma": 2.5, "maxiters": maxiters}
+    kept = ~np.ma.getmaskarray(sigma_clip(cube.astype(float), **options, cenfunc="median", axis=0))
+    result = stack([Rows(one) for one in cube], reject="sigma", **options, minimum=0, uncertainty="none", keep=True)
+    np.testing.assert_array_equal(result.keep, kept)
 
 
 def test_weights():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.clip import (
+from ccdnight._kernels.blocks import (
     COUNT,
     FINAL_LOWER,
     LEFT,

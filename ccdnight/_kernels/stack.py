@@ -2,9 +2,9 @@
 The stacking kernel: a strip of all frames in, one strip of the result out.
 
 The strip comes as ``cube[frame, pixel]``, a value that is not to be used as NaN, or as the 16-bit integers of
-the files, which are decoded where they are used: in between they would go to memory and back. It is worked on by blocks of pixels
-that stay in the innermost cache, and every step does the same thing to all pixels of a block, so that the compiler
-can make SIMD of it::
+the files, which are decoded where they are used: in between they would go to memory and back. It is worked on by
+blocks of pixels that stay in the innermost cache, and every step does the same thing to all pixels of a block, so that
+the compiler can make SIMD of it::
 
     cube  frame 0  |.......|.......|.......|        one block:   load      not finite or beyond a threshold: +inf
           frame 1  |.......|.......|.......|                     sort      a network of comparators (order.py)
@@ -23,20 +23,8 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.clip import (
-    ANCHOR,
-    COUNT,
-    HIGH,
-    LEFT,
-    LOW,
-    LOWER,
-    SPREAD,
-    SUM1,
-    TOTAL,
-    UPPER,
-    WEIGHT,
-    reject,
-)
+from ccdnight._kernels.blocks import ANCHOR, COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, SUM1, TOTAL, UPPER, WEIGHT
+from ccdnight._kernels.clip import reject
 from ccdnight._kernels.decode import decode_int16
 from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, SUM, variance_of_result, weights_of
 from ccdnight._kernels.order import FIRST, SECOND, middle_values

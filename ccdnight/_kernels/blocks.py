@@ -1,0 +1,183 @@
+"""
+What the kernels of stacking hand to one another: a rule, the noise, a block of pixels with room to work in.
+
+A block is ``x[frame, pixel]``; a value that is not to be used is +inf.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.order import WIDTH, middle_values
+
+__all__ = [
+    "ANCHOR",
+    "BELOW",
+    "BY_EXTREMES",
+    "BY_NOISE",
+    "BY_SCATTER",
+    "CENTER",
+    "COUNT",
+    "EDGE",
+    "FINAL_LOWER",
+    "FINAL_UPPER",
+    "HIGH",
+    "INNER_HIGH",
+    "INNER_LOW",
+    "INSIDE",
+    "LEFT",
+    "LOW",
+    "LOWER",
+    "MAD_TO_STD",
+    "NO_RULE",
+    "OUTER_HIGH",
+    "OUTER_LOW",
+    "PICK",
+    "SOURCE",
+    "SPREAD",
+    "SUM1",
+    "SUM2",
+    "SUSPECT",
+    "TOTAL",
+    "UPPER",
+    "VECTOR",
+    "WEIGHT",
+    "WITHIN",
+    "YCOUNT",
+    "Block",
+    "Noise",
+    "Rule",
+    "block_scratch",
+    "gather",
+    "middle_deviations",
+    "sums_about",
+    "usable",
+    "whole_vectors",
+]
+
+NO_RULE, BY_SCATTER, BY_NOISE, BY_EXTREMES = range(4)
+#: What the median absolute deviation of a Gaussian is multiplied by, as astropy has it.
+MAD_TO_STD = 1.482602218505602
+#: Pixels that a compiler may do at once.
+VECTOR = 32
+
+#: How outliers are found. `kind` is one of the constants above; `low` and `high` are thresholds in deviations;
+#: `maxiters` is -1 for as many rounds as it takes; `least` values are kept of every pixel that has as many.
+Rule = namedtuple("Rule", ["kind", "low", "high", "median", "mad", "maxiters", "nlow", "nhigh", "least"])
+
+#: Noise of one frame before it is scaled: arrays over the pixels of the strip, and numbers.
+Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pedestal"])
+
+#: A block and room to work in. `x` holds its values in the order of the frames, `y` those of the suspects side
+#: by side, `rows` and `deviation` are for sorting; the others have the rows named below,
+#: see order.py: `own` in the type of x, `own64` and `wide` in float64, `whole` in int32.
+Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "own64", "wide", "whole"])
+SUM1, SUM2, ANCHOR, INNER_LOW, INNER_HIGH, OUTER_LOW, OUTER_HIGH, BELOW, WITHIN, INSIDE = range(
+    9 * WIDTH, 19 * WIDTH, WIDTH
+)
+CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT = range(0, 8 * WIDTH, WIDTH)
+COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT, EDGE = range(2 * WIDTH, 11 * WIDTH, WIDTH)
+
+
+def block_scratch(n, width, dtype):
+    """
+    Room for blocks.
+
+    Parameters
+    ----------
+    n, width : int
+        Frames and pixels of a block, at most `ccdnight._kernels.order.WIDTH`.
+    dtype : `~numpy.dtype`
+        float32 or float64.
+
+    Returns
+    -------
+    Block
+    """
+    x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
+    own, own64 = np.empty(19 * WIDTH, dtype), np.empty(9 * WIDTH)
+    return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32))
+
+
+@kernel
+def usable(value, recipe):
+    return abs(value) < np.inf and recipe.floor <= value <= recipe.ceiling
+
+
+@kernel
+def whole_vectors(b, k):
+    """
+    As many pixels as fill whole vectors; what lies beyond the k-th is old and does no harm.
+
+    Of some fifty suspects the last few would be done one by one, which takes as long as all the others.
+    """
+    return min((k + VECTOR - 1) // VECTOR * VECTOR, b.x.shape[1])
+
+
+@kernel
+def gather(b, k):
+    """The suspects side by side."""
+    whole = b.whole
+    for j in range(k):
+        whole[PICK + j] = whole[SUSPECT + j]
+        whole[YCOUNT + j] = whole[COUNT + whole[SUSPECT + j]]
+    for f in range(b.x.shape[0]):
+        source, target = b.x[f], b.y[f]
+        for j in range(k):
+            target[j] = source[whole[SUSPECT + j]]
+
+
+@kernel
+def sums_about(x, w, own, anchor, first, second):
+    """
+    Sums of the deviations from a value of each pixel, and of their squares.
+
+    Two frames a turn: half of the time would be spent on fetching and storing the sums.
+
+    Parameters
+    ----------
+    x : `~numpy.ndarray`
+        Block, shape ``(n, width)``.
+    w : int
+        Pixels that are used.
+    own : `~numpy.ndarray`
+        See `Block`.
+    anchor, first, second : int
+        Rows of `own`: the values, and where the sums go.
+    """
+    inf, none, n = x.dtype.type(np.inf), x.dtype.type(0), x.shape[0]
+    for p in range(w):
+        own[first + p], own[second + p] = none, none
+    for f in range(0, n - 1, 2):
+        one, other = x[f], x[f + 1]
+        for p in range(w):
+            a, b = one[p], other[p]
+            a, b = a - own[anchor + p] if a < inf else none, b - own[anchor + p] if b < inf else none
+            own[first + p] += a + b
+            own[second + p] += a * a + b * b
+    if n % 2:
+        row = x[n - 1]
+        for p in range(w):
+            a = row[p] - own[anchor + p] if row[p] < inf else none
+            own[first + p] += a
+            own[second + p] += a * a
+
+
+@kernel
+def middle_deviations(b, k, count, table):
+    """
+    The two middle values of `b.deviation`, which may be sorted, in the rows FIRST and SECOND of `b.own64`.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    k : int
+        Pixels that are used.
+    count : int
+        Row of `b.whole` with the number of usable values.
+    table : `~numpy.ndarray`
+        Comparators.
+    """
+    middle_values(b.deviation, k, count, table, b.deviation, b.own64, b.whole)
