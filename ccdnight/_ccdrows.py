@@ -165,7 +165,7 @@ def as_ccd(result, unit, header, dtype, shape):
         unit=unit,
         mask=left_out,
         flags=left_out.astype(np.uint16) * np.uint16(FLAGS["NO_DATA"].value),
-        uncertainty=StdDevUncertainty(result.error.reshape(shape)),
+        uncertainty=StdDevUncertainty(result.error.reshape(shape), copy=False),
         meta=header,
     )
 

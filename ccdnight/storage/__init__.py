@@ -19,6 +19,7 @@ __all__ = [
     "find_fits",
     "make_folder",
     "open_plain",
+    "packs",
     "product_name",
     "read_header",
     "read_packed",
