@@ -71,9 +71,13 @@ CASES = {
 }
 
 
+UNLIKE = pytest.mark.filterwarnings("ignore:.*differ in level:ccdnight.exceptions.FrameWarning")
+
+
 class TestGain:
     """`estimate_gain`."""
 
+    @UNLIKE
     @pytest.mark.parametrize("case", CASES)
     def test_within_a_percent(self, case):
         """The mean of a few pairs, so that chance is well below that."""
@@ -84,9 +88,10 @@ class TestGain:
         assert found[0].read_noise.unit == u.electron
         levels = CASES[case].get("levels", (20000.0, 20000.0))
         assert found[0].signal == pytest.approx(np.mean(levels), rel=0.01)
-        assert found[0].pairs == len(levels) // 2
+        assert found[0].pairs == {2: 1, 4: 6}[len(levels)]
         assert found[0].method == "pair"
 
+    @UNLIKE
     @pytest.mark.parametrize(
         "case",
         [{"shape": (256, 256)}, {"shape": (128, 128), "levels": (25000.0, 20250.0)}, {"shape": (64, 80)}],
@@ -124,6 +129,7 @@ class TestGain:
         assert np.isfinite(result.gain.value)
         assert result.gain_error.value > 0.01
 
+    @UNLIKE
     def test_from_files(self, tmp_path):
         """The overscan of each is used, and the profile found."""
         night = nickel_night(tmp_path, size=256)
@@ -135,12 +141,12 @@ class TestGain:
         assert result.read_noise.value == pytest.approx(night.read_noise, rel=0.1)
 
     def test_quick(self):
-        """2S/var, with the pedestal in S where there are no biases."""
+        """2S/var, with the pedestal in S."""
         lit, dark = simulate(pattern=0.0)
         quick = estimate_gain(lit, dark, method="quick")
-        assert quick.gain.value == pytest.approx(GAIN, rel=0.02)
+        assert quick.gain.value == pytest.approx(GAIN * 21000 / 20000, rel=0.02)
         assert quick.method == "quick"
-        assert quick.read_noise.value == pytest.approx(READ, rel=0.03)
+        assert quick.read_noise.value == pytest.approx(READ * 21000 / 20000, rel=0.03)
         without = estimate_gain(lit, method="quick")
         assert without.gain.value == pytest.approx(GAIN * 21000 / 20000, rel=0.02)
         assert without.read_noise is None
@@ -149,7 +155,8 @@ class TestGain:
     def test_quick_passes_over_what_is_flagged(self):
         lit, dark = simulate(pattern=0.0)
         lit[0].flags[:70] = 2
-        assert estimate_gain(lit, dark, method="quick").gain.value == pytest.approx(GAIN, rel=0.03)
+        found = estimate_gain(lit, dark, method="quick").gain.value
+        assert found == pytest.approx(GAIN * 21000 / 20000, rel=0.03)
 
 
 class TestRefusals:
@@ -239,7 +246,7 @@ class TestReadNoise:
         assert result.read_noise.value == pytest.approx(factor * expected, rel=0.01)
         assert result.read_noise.unit == (u.adu if gain is None else u.electron)
         assert result.read_noise_adu == pytest.approx(expected, rel=0.01)
-        assert result.pairs == min(n // 2, 4)
+        assert result.pairs == min(n - 1, 8)
         assert 0 < result.read_noise_error.value < 0.02 * factor * expected
 
     def test_a_level_that_drifts_and_structure_do_no_harm(self):

@@ -1,0 +1,138 @@
+"""Whether the signal follows the exposure time."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from ccdnight.detector.areas import choose_areas, cut, good_pixels, regions_of
+from ccdnight.detector.results import Measurement
+from ccdnight.detector.series import open_frames, require_one_filter
+from ccdnight.exceptions import MeasurementError
+from ccdnight.sources import frame_facts, require_equal_shapes
+
+__all__ = ["Linearity", "departures", "measure_linearity"]
+
+#: Part of the highest level up to which the response is taken as linear.
+_LINEAR = 0.5
+
+
+@dataclass(frozen=True)
+class Linearity(Measurement):
+    """
+    Linearity of a detector with a lamp that does not change.
+
+    Attributes
+    ----------
+    rate : `~astropy.units.Quantity`
+        adu/s, of the lower half of the levels.
+    shutter : `~astropy.units.Quantity`
+        Time by which exposures are longer than their headers say, in seconds.
+    largest : float
+        Largest departure in percent, of the levels that are not saturated.
+    table : `~astropy.table.Table`
+        One row for each flat: file, exposure, level, departure in percent.
+    region : str
+        Where it was measured.
+    """
+
+    rate: u.Quantity
+    shutter: u.Quantity
+    largest: float
+    table: Table = field(repr=False, compare=False)
+    region: str = ""
+
+
+def measure_linearity(flats, biases, *, profile=None, region=None):
+    """
+    Hold levels against exposure times.
+
+    Parameters
+    ----------
+    flats : list of path-like or `~astropy.nddata.CCDData`
+        Of one filter and three exposure times and more, the light unchanged.
+    biases : list of path-like or `~astropy.nddata.CCDData`
+        One and more.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument.
+    region : str, optional
+        FITS section of the trimmed frame to measure in.
+
+    Returns
+    -------
+    Linearity
+
+    Raises
+    ------
+    MeasurementError
+        If there are fewer than three exposure times or a flat does not tell its own.
+    """
+    lit = open_frames(flats, profile, "flats", least=3)
+    dark = open_frames(biases, profile, "biases", least=1)
+    require_equal_shapes([lit[0], dark[0]])
+    require_one_filter(lit)
+    seconds = []
+    for source in lit:
+        exposure = frame_facts(source).exposure
+        if not exposure:
+            msg = f"{source.name}: its exposure time is {exposure!r}; a time above 0 is needed"
+            raise MeasurementError(msg)
+        seconds.append(exposure)
+    if len(set(seconds)) < 3:
+        msg = f"flats: {len(set(seconds))} exposure times; linearity needs three"
+        raise MeasurementError(msg)
+    name, part = regions_of(lit[0], region)[0]
+    areas = choose_areas(good_pixels(lit[0]), name, part)
+    bias = np.mean([_mean(source, areas) for source in dark], axis=0)
+    level = np.array([np.nanmean(_mean(source, areas) - bias) for source in lit])
+    seconds = np.array(seconds)
+    low = level <= max(_LINEAR * level.max(), np.sort(level)[2])
+    rate, offset = np.polyfit(seconds[low], level[low], 1, w=1 / np.sqrt(np.maximum(level[low], 1)))
+    if not rate > 0:
+        msg = f"the flats do not grow brighter with the exposure time: {rate:.3g} adu/s"
+        raise MeasurementError(msg)
+    departure = 100 * (level / (rate * seconds + offset) - 1)
+    table = Table()
+    table["file"] = [source.name for source in lit]
+    table["exposure"], table["level"], table["departure"] = seconds * u.s, level * u.adu, departure * u.percent
+    shutter = float(offset / rate)
+    largest = float(departure[np.argmax(np.abs(departure))])
+    return Linearity(rate * u.adu / u.s, shutter * u.s, largest, table, areas.region)
+
+
+def _mean(source, areas):
+    values = cut(good_pixels(source), areas)
+    with np.errstate(invalid="ignore"):
+        count = np.isfinite(values).sum(axis=1)
+        return np.where(count > 0, np.nansum(values, axis=1, dtype=np.float64) / np.maximum(count, 1), np.nan)
+
+
+def departures(exposure, level, filters, used):
+    """
+    Departure from the line through the lower half of the levels of each filter.
+
+    Parameters
+    ----------
+    exposure, level : `~numpy.ndarray`
+        Seconds and adu.
+    filters : list of str
+        Each filter has its own light.
+    used : `~numpy.ndarray`
+        bool; levels that may make the line.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Percent; NaN where there are fewer than three exposure times.
+    """
+    found, filters = np.full(len(level), math.nan), np.array(filters)
+    for name in set(filters):
+        of = (filters == name) & (level > 0) & np.isfinite(exposure) & (exposure > 0)
+        if len(set(exposure[of & used])) < 3:
+            continue
+        line = of & used & (level <= max(_LINEAR * level[of & used].max(), np.sort(level[of & used])[2]))
+        rate, offset = np.polyfit(exposure[line], level[line], 1, w=1 / np.sqrt(level[line]))
+        found[of] = 100 * (level[of] / (rate * exposure[of] + offset) - 1)
+    return found

@@ -1,0 +1,169 @@
+"""Read noise from biases."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy import units as u
+
+from ccdnight._inputs import positive
+from ccdnight.detector.areas import SIGMA, choose_areas, combined, good_pixels, regions_of
+from ccdnight.detector.results import Measurement
+from ccdnight.detector.series import Series, open_frames
+from ccdnight.exceptions import MeasurementError
+from ccdnight.statistics import clipped_moments
+
+__all__ = ["ReadNoiseEstimate", "estimate_read_noise", "noise_of", "read_noise_of"]
+
+
+@dataclass(frozen=True)
+class ReadNoiseEstimate(Measurement):
+    """
+    Read noise of one amplifier.
+
+    Attributes
+    ----------
+    read_noise, read_noise_error : `~astropy.units.Quantity`
+        In electron where the gain is known, else in adu. All that is smooth over an area is taken off.
+    read_noise_raw, read_noise_level : `~astropy.units.Quantity`
+        The same from the whole difference of the frames as it is, and with one constant for each frame taken off:
+        a level that drifts from frame to frame is in the first, one that drifts within a frame in both.
+    read_noise_adu : float
+        In adu.
+    pairs, areas : int
+        Pairs of biases and areas that it was measured from.
+    region : str
+        Where they lie, FITS section of the trimmed frame.
+    amplifier : str
+        Its name; '' where there is one.
+    amplifiers : tuple of ReadNoiseEstimate
+        Of all amplifiers of the detector, this one, the first, among them; empty where there is one.
+    """
+
+    read_noise: u.Quantity
+    read_noise_error: u.Quantity
+    read_noise_raw: u.Quantity
+    read_noise_level: u.Quantity
+    read_noise_adu: float
+    pairs: int
+    areas: int
+    region: str
+    amplifier: str = ""
+    amplifiers: tuple = ()
+
+
+def estimate_read_noise(biases, *, gain=None, profile=None, region=None):
+    """
+    Measure the read noise from biases: ``G std(B1 - B2) / sqrt(2)``.
+
+    Every frame is held against its neighbors in the list; in areas of 64 x 64 pixels a plane is taken off the
+    difference, values beyond 5 sigma are left out, and the areas give the error. The noise of digitization is in it.
+
+    Parameters
+    ----------
+    biases : list of path-like or `~astropy.nddata.CCDData`
+        At least two.
+    gain : float or `~astropy.units.Quantity`, optional
+        Electron/adu; without it the result is in adu.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; it tells the amplifiers apart.
+    region : str, optional
+        FITS section of the trimmed frame to measure in.
+
+    Returns
+    -------
+    ReadNoiseEstimate
+        Of several amplifiers the first; all are in its `amplifiers`.
+
+    Raises
+    ------
+    MeasurementError
+        If there are fewer than two biases, two are identical, or one of two holds light.
+
+    References
+    ----------
+    Howell 2006, Handbook of CCD Astronomy, section 4.3; the same as findgain of IRAF.
+    """
+    dark = open_frames(biases, profile, "biases")
+    factor = 1.0 if gain is None else float(positive(gain, "electron / adu", "gain"))
+    unit = u.adu if gain is None else u.electron
+    image, found = good_pixels(dark[0]), []
+    for name, part in regions_of(dark[0], region):
+        series = Series(dark, choose_areas(image, name, part)).without_light()
+        found.append(read_noise_of(series, factor, unit))
+    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+
+
+def noise_of(series):
+    """
+    Variance of a single bias in every area, and its mean.
+
+    Parameters
+    ----------
+    series : Series
+        Biases.
+
+    Returns
+    -------
+    areas : `~numpy.ndarray`
+        adu squared; the mean where an area has too few good pixels.
+    mean, error : float
+        Over the areas.
+    count : int
+        Areas used.
+
+    Raises
+    ------
+    MeasurementError
+        If no area has enough good pixels.
+    """
+    pairs = [series.difference_variances(*pair) for pair in series.neighbors()]
+    single = np.mean(pairs, axis=0)
+    mean, error, count = combined(single, math.sqrt(2 / (series.pixels[0].shape[1] * max(1, len(pairs)))))
+    if not count:
+        msg = f"{series.names[0]}: no area of its biases has enough pixels that are not flagged"
+        raise MeasurementError(msg)
+    return np.where(np.isfinite(single), single, mean), mean, error, count
+
+
+def read_noise_of(series, factor, unit):
+    """
+    Read noise of one amplifier.
+
+    Parameters
+    ----------
+    series : Series
+        Biases.
+    factor : float
+        What adu are multiplied by.
+    unit : `~astropy.units.Unit`
+        Of the result.
+
+    Returns
+    -------
+    ReadNoiseEstimate
+    """
+    _, mean, error, count = noise_of(series)
+    adu = math.sqrt(mean)
+    raw, level = (factor * value * unit for value in _plain_noise(series))
+    return ReadNoiseEstimate(
+        adu * factor * unit,
+        error / (2 * adu) * factor * unit,
+        raw,
+        level,
+        adu,
+        len(series.neighbors()),
+        count,
+        series.areas.region,
+        series.areas.amplifier,
+    )
+
+
+def _plain_noise(series):
+    """Root mean square of the differences as they are, and about one constant, over the root of two."""
+    raw, level = [], []
+    for one, other in series.neighbors():
+        center, std, _ = clipped_moments(series.pixels[one] - series.pixels[other], sigma=SIGMA)
+        raw.append((center**2 + std**2) / 2)
+        level.append(std**2 / 2)
+    return math.sqrt(np.mean(raw)), math.sqrt(np.mean(level))

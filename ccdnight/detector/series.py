@@ -1,0 +1,289 @@
+"""Several frames of one kind as pixels of the same areas, with what is wrong among them told."""
+
+from itertools import combinations
+
+import numpy as np
+
+from ccdnight.detector.areas import combined, cut, good_pixels, variances
+from ccdnight.exceptions import FrameWarning, MeasurementError, warn_user
+from ccdnight.sources import frame_facts, open_source, require_equal_shapes
+
+__all__ = ["Series", "open_frames", "require_one_filter"]
+
+#: Pairs that are measured at the most.
+_MOST_PAIRS = 8
+#: Levels of a pair that count as unlike enough to say so, and as too unlike where there is a better pair.
+_UNLIKE, _TOO_UNLIKE = 0.9, 0.8
+#: A bias that lies so many read noises above the others, or whose variance is so many times theirs, holds light.
+_LIGHT, _NOISY = 20, 1.3
+#: Part of the pixels, and number of them, that may share the highest value of a frame.
+_PILED, _MANY = 1e-3, 30
+
+
+def open_frames(frames, profile, what, *, least=2, overscan=None):
+    """
+    Frames as sources, of one shape.
+
+    Parameters
+    ----------
+    frames : CCDData, path-like, list of these, or list of sources
+        The frames.
+    profile : str, path-like or InstrumentProfile or None
+        The instrument.
+    what : str
+        Name of the parameter, for errors.
+    least : int, optional
+        How many are needed.
+    overscan : bool, optional
+        Whether it is subtracted, see `ccdnight.sources.open_source`.
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    MeasurementError
+        If there are too few.
+    """
+    frames = [] if frames is None else frames if isinstance(frames, list | tuple) else [frames]
+    if len(frames) < least:
+        words = {1: "one is", 2: "two are"}.get(least, f"{least} are")
+        msg = f"{what}: {len(frames)} frames given; at least {words} needed"
+        raise MeasurementError(msg)
+    sources = [frame if hasattr(frame, "rows") else open_source(frame, profile, overscan=overscan) for frame in frames]
+    for number, source in enumerate(sources):
+        if source.name == "CCDData":
+            source.name = f"{what}[{number}]"
+    require_equal_shapes(sources)
+    return sources
+
+
+def require_one_filter(sources):
+    """
+    Refuse flats of several filters.
+
+    Parameters
+    ----------
+    sources : list
+        The flats.
+
+    Raises
+    ------
+    MeasurementError
+        If they differ.
+    """
+    filters = {frame_facts(source).filter for source in sources}
+    if len(filters) > 1:
+        msg = f"flats of different filters: {', '.join(sorted(map(repr, filters)))}; one is needed"
+        raise MeasurementError(msg)
+
+
+class Series:
+    """
+    Frames cut to areas.
+
+    Parameters
+    ----------
+    sources : list
+        The frames.
+    areas : Areas
+        Where.
+    """
+
+    def __init__(self, sources, areas):
+        self.names = [source.name for source in sources]
+        self.areas = areas
+        self.pixels = [cut(good_pixels(source), areas) for source in sources]
+        self.levels = np.array([_level(pixels) for pixels in self.pixels])
+        self._variances = {}
+
+    def __len__(self):
+        return len(self.names)
+
+    def without(self, numbers):
+        """
+        The series without some frames.
+
+        Parameters
+        ----------
+        numbers : set of int
+            Which.
+
+        Returns
+        -------
+        Series
+        """
+        other = object.__new__(Series)
+        keep = [number for number in range(len(self)) if number not in numbers]
+        other.names, other.pixels = ([items[i] for i in keep] for items in (self.names, self.pixels))
+        other.areas, other.levels, other._variances = self.areas, self.levels[keep], {}
+        return other
+
+    def mean(self):
+        """
+        Mean of the frames.
+
+        Returns
+        -------
+        `~numpy.ndarray`
+            float32, NaN where none has a good pixel, shape ``(k, m)``.
+        """
+        total, count = np.zeros(self.pixels[0].shape), np.zeros(self.pixels[0].shape, np.uint16)
+        for pixels in self.pixels:
+            good = np.isfinite(pixels)
+            total += np.where(good, pixels, 0)
+            count += good
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+    def subtract(self, bias):
+        """
+        Take a bias off all frames.
+
+        Parameters
+        ----------
+        bias : `~numpy.ndarray`
+            Shape ``(k, m)``.
+        """
+        for pixels in self.pixels:
+            pixels -= bias
+        self.levels = self.levels - _level(bias)
+
+    def difference_variances(self, one, other):
+        """
+        Half the variance of the difference of two frames in every area.
+
+        Parameters
+        ----------
+        one, other : int
+            Which.
+
+        Returns
+        -------
+        `~numpy.ndarray`
+
+        Raises
+        ------
+        MeasurementError
+            If they are identical.
+        """
+        pair = (min(one, other), max(one, other))
+        if pair not in self._variances:
+            difference = self.pixels[one] - self.pixels[other]
+            self.refuse_identical(difference, one, other)
+            self._variances[pair] = variances(difference, self.areas.side) / 2
+        return self._variances[pair]
+
+    def refuse_identical(self, difference, one, other):
+        """
+        Refuse a pair whose difference is nothing.
+
+        Parameters
+        ----------
+        difference : `~numpy.ndarray`
+            Of the two.
+        one, other : int
+            Which.
+
+        Raises
+        ------
+        MeasurementError
+            If they are identical.
+        """
+        finite = np.isfinite(difference)
+        if finite.any() and not difference[finite].any():
+            msg = f"{self.names[one]} and {self.names[other]} are identical: their difference has no noise"
+            raise MeasurementError(msg)
+
+    def neighbors(self):
+        """Pairs of frames that follow one another; of three, all pairs."""
+        count = len(self)
+        pairs = list(combinations(range(count), 2)) if count == 3 else [(i, i + 1) for i in range(count - 1)]
+        return pairs[:_MOST_PAIRS]
+
+    def alike(self):
+        """
+        Pairs of frames of like level, the most alike first.
+
+        Returns
+        -------
+        list of tuple of int
+        """
+        pairs = sorted(combinations(range(len(self)), 2), key=lambda pair: (-self._likeness(pair), pair[1] - pair[0]))
+        like = [pair for pair in pairs if self._likeness(pair) >= _TOO_UNLIKE]
+        chosen = like[:_MOST_PAIRS] or pairs[:1]
+        if 0 < min(self._likeness(pair) for pair in chosen) < _UNLIKE:
+            one, other = min(chosen, key=self._likeness)
+            levels = f"{self.levels[one]:.0f} and {self.levels[other]:.0f} adu"
+            words = f"{self.names[one]} and {self.names[other]} differ in level ({levels} above the bias): that is "
+            warn_user(words + "allowed for, but not that their light may have had another pattern", FrameWarning)
+        return chosen
+
+    def _likeness(self, pair):
+        low, high = sorted(self.levels[list(pair)])
+        return low / high if high > 0 else 0.0
+
+    def refuse_saturated(self):
+        """
+        Refuse frames of which many pixels share the highest value.
+
+        Raises
+        ------
+        MeasurementError
+            If there is one.
+        """
+        for name, pixels in zip(self.names, self.pixels, strict=True):
+            finite = pixels[np.isfinite(pixels)]
+            if finite.size == 0:
+                continue
+            top, spread = finite.max(), np.percentile(finite, 84) - np.percentile(finite, 16)
+            count = np.sum(finite == top)
+            piled = count / finite.size
+            if (piled > _PILED and spread > 4 and count > _MANY) or piled > 0.5:
+                msg = f"{name}: {100 * piled:.1f} % of its pixels have its highest value, {top:g}: it is saturated"
+                raise MeasurementError(msg)
+
+    def without_light(self):
+        """
+        Biases that are dark; others are left out with a warning if three are there, or refused.
+
+        Returns
+        -------
+        Series
+
+        Raises
+        ------
+        MeasurementError
+            If two biases differ so much that one of them holds light.
+        """
+        pairs = {pair: self.difference_variances(*pair) for pair in self.neighbors()}
+        noise = float(np.median([combined(value, 0.02)[0] for value in pairs.values()]))
+        allowed = _LIGHT * max(np.sqrt(max(noise, 0.0)), 1.0)
+        center = self.levels.min() if len(self) == 2 else np.median(self.levels)
+        lit = {number for number, level in enumerate(self.levels) if level - center > allowed}
+        if len(self) >= 3:
+            lit |= self._noisy()
+        if not lit:
+            return self
+        brightest = max(lit, key=lambda number: self.levels[number])
+        words = f"{self.names[brightest]}: its level, {self.levels[brightest]:.0f} adu, or its noise is above that of "
+        words += f"the other biases ({center:.0f} adu): it holds light"
+        if len(self) - len(lit) < 2:
+            raise MeasurementError(words)
+        warn_user(f"{words}; it is left out", FrameWarning)
+        return self.without(lit)
+
+    def _noisy(self):
+        """Frames whose own variance, from three differences, is above that of the others."""
+        count, own = len(self), []
+        for i in range(count):
+            j, k = (i + 1) % count, (i + 2) % count
+            ij, ik, jk = (combined(self.difference_variances(*pair), 0.02)[0] for pair in ((i, j), (i, k), (j, k)))
+            own.append(ij + ik - jk)
+        own = np.array(own)
+        return {number for number in range(count) if own[number] > _NOISY * np.median(own) + 0.1}
+
+
+def _level(pixels):
+    finite = pixels[np.isfinite(pixels)]
+    return float(np.median(finite)) if finite.size else np.nan
