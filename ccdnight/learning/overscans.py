@@ -1,0 +1,106 @@
+"""How many overscan columns carry trailing charge, and whether what is left is of use."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ccdnight.statistics import clipped_moments
+
+__all__ = ["Usable", "check_overscan"]
+
+#: Columns an overscan has at least.
+_FEWEST = 4
+#: Trailing charge that does no harm: this part of the light, or so many adu, or so many standard errors.
+_PART, _ADU, _ERRORS = 2e-5, 0.3, 4.0
+#: A step in the bias itself that does no harm, in adu and in deviations of the overscan columns.
+_BIAS_ADU, _BIAS_DEVIATIONS = 1.0, 6.0
+
+
+@dataclass(frozen=True)
+class Usable:
+    """
+    What is usable of an overscan.
+
+    Attributes
+    ----------
+    skip : int or None
+        Columns next to the data that are not used; None if no column can be.
+    evidence : str
+        What was seen.
+    """
+
+    skip: int | None
+    evidence: str
+
+
+def check_overscan(dark, lit, signal):
+    """
+    Look at an overscan from the data side on.
+
+    Parameters
+    ----------
+    dark, lit : `~numpy.ndarray` or None
+        Dark frame, and light of flats above it, in the overscan: shape ``(rows, columns)``, the column nearest to
+        the data first.
+    signal : float
+        Light in the data beside it, in adu.
+
+    Returns
+    -------
+    Usable
+    """
+    excess, error = _columns(lit) if lit is not None else (None, 0.0)
+    width = (lit if lit is not None else dark).shape[1]
+    if width < _FEWEST:
+        return Usable(None, f"{width} columns are too few")
+    harmless = max(_ERRORS * error, _PART * abs(signal), _ADU)
+    skip = 0 if excess is None else _decay(excess, harmless)
+    if skip is None:
+        inner, outer = excess[0] - excess[-1], excess[len(excess) // 2] - excess[-1]
+        told = f"light reaches all {width} columns: {inner:.1f} adu from first to last, {outer:.1f} adu in the middle"
+        return Usable(None, f"{told}, at {signal:.0f} adu in the data")
+    settle = _settling(_columns(dark)[0], _columns(dark)[1], skip) if dark is not None else skip
+    if width - settle < _FEWEST:
+        return Usable(None, f"the bias level has not settled within its {width} columns")
+    return Usable(settle, _words(excess, skip, settle, signal, harmless))
+
+
+def _columns(pixels):
+    """Level of each column, freed from what its rows share, and the typical error of one."""
+    rows = pixels - np.median(pixels, axis=1, keepdims=True)
+    level = np.array([clipped_moments(column, sigma=4)[0] for column in rows.T])
+    scatter = np.median([clipped_moments(column, sigma=4)[1] for column in rows.T])
+    return level, float(scatter) / np.sqrt(pixels.shape[0])
+
+
+def _decay(excess, harmless):
+    """First column from which on all that follow agree; None where the level goes on falling to the end."""
+    width = excess.size
+    for skip in range(width - _FEWEST + 1):
+        rest = excess[skip:]
+        tail = np.median(rest[rest.size // 2 :])
+        near = np.abs(rest[: max(3, rest.size // 3)] - tail) <= harmless
+        if near.all() and abs(np.median(rest[: max(2, rest.size // 2)]) - tail) <= harmless:
+            return skip
+    return None
+
+
+def _settling(level, error, skip):
+    """Columns that the bias itself needs to settle."""
+    rest = level[level.size // 2 :]
+    spread = 1.4826 * np.median(np.abs(rest - np.median(rest)))
+    limit = max(_BIAS_ADU, _BIAS_DEVIATIONS * spread, _ERRORS * error)
+    while skip < level.size and abs(level[skip] - np.median(rest)) > limit:
+        skip += 1
+    return skip
+
+
+def _words(excess, skip, settle, signal, harmless):
+    if excess is None:
+        return f"no flats to see trailing charge with; the bias settles within {settle} columns"
+    tail = np.median(excess[settle:])
+    if settle == 0:
+        return f"no trailing charge above {harmless:.2f} adu at {signal:.0f} adu in the data"
+    values = ", ".join(f"{value - tail:.1f}" for value in excess[: min(settle, 8)])
+    told = f"after {signal:.0f} adu in the data the first columns carry {values} adu"
+    return told + (f", and the bias settles within {settle} columns" if settle > skip else "")
