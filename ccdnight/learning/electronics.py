@@ -198,7 +198,10 @@ def _pile(values, highest, header):
     inside = int((values > highest - window).sum())
     below = int(((values <= highest - window) & (values > highest - 6 * window)).sum()) / 5
     if inside >= 4 * _PILE and inside > _EXCESS * max(below, 1) and at_top < inside:
-        return float(np.floor(highest - window)), f"{inside} pixels pile up between here and {highest:.0f} adu"
+        pile = values[values > highest - window]
+        width = 1.4826 * np.median(np.abs(pile - np.median(pile)))
+        level = float(np.floor(np.median(pile) - 4 * max(width, 1.0)))
+        return max(level, float(np.floor(highest - window))), f"{inside} pixels pile up below {highest:.0f} adu"
     if at_top >= 2 * _PILE and at_top > _EXCESS * max(below * 1.0, 1):
         return float(highest), f"{at_top} pixels stand at this value and none above it"
     told = f"no pile-up is seen; the highest value is {highest:.0f} adu"

@@ -139,7 +139,8 @@ def _typed_rules(found, key, values, pixel_kinds, exposures, *, only=None, rest=
     for kind, globs in KIND_WORDS.items():
         if kind in seen and (rest or kind in ("bias", "flat", "twilight")):
             limit = 0.0 if kind == "bias" and all(_short(exposures[i]) for i in places if _is(values[i], kind)) else None
-            found.rules.append((kind, {key: globs}, limit, f"{seen[kind]} frames whose {key} says so"))
+            told = f"{seen[kind]} frames whose {key} says so" if seen[kind] else "none of these frames, but likely ones"
+            found.rules.append((kind, {key: globs}, limit, told))
     if rest:
         count = sum(not word_kind(value, True) for value in values if value is not None)
         found.rules.append(("science", {key: ("?*",)}, None, f"the other {count} frames, whose {key} names a target"))

@@ -167,8 +167,8 @@ def _give_overscans(cells, parts, axes, maps):
         for axis in (1, 0):
             index = parts[axis].index((cell.data[axis].start, cell.data[axis].stop))
             runs = _candidates(parts[axis], index, axes[axis], maps, cell, axis)
-            tried = [(run, *_check(maps, cell, run, axis)) for run in runs]
-            found[axis] = max(tried, key=lambda item: _left(item[0], item[1]), default=None)
+            tried = [(run, _check(maps, cell, run, axis)) for run in runs]
+            found[axis] = max(tried, key=lambda item: _left(*item), default=None)
             _note_others(cell, tried, found[axis], axis)
         _choose(cell, found)
 
@@ -251,14 +251,12 @@ def _check(maps, cell, run, along):
             strip = strip if along == 1 else strip.T
             strip = strip if after else strip[:, ::-1]
         strips.append(strip)
-    lit = strips[1]
-    signal = float(np.nanmedian(maps.lit[cell.data])) if maps.lit is not None else 0.0
-    return check_overscan(strips[0], lit, signal), signal
+    return check_overscan(*strips, float(np.nanmedian(maps.lit[cell.data])))
 
 
 def _note_others(cell, tried, best, axis):
     names = "columns" if axis == 1 else "rows"
-    others = [f"{names} {run[0] + 1} to {run[1]}" for run, *_ in tried if best is not None and run != best[0]]
+    others = [f"{names} {run[0] + 1} to {run[1]}" for run, _ in tried if best is not None and run != best[0]]
     if others:
         cell.notes["others"] = f"also unlit and not used (a prescan or a second overscan): {', '.join(others)}"
 
@@ -269,7 +267,8 @@ def _choose(cell, found):
         best = found[axis]
         if best is None:
             continue
-        run, usable, _ = best
+        run, usable = best
+        run = _shortened(run, usable.cut, cell.data[axis])
         names = "columns" if axis == 1 else "rows"
         told = f"{names} {run[0] + 1} to {run[1]} carry no light in flats; {usable.evidence}"
         section = (cell.data[0], slice(*run)) if axis == 1 else (slice(*run), cell.data[1])
@@ -283,6 +282,10 @@ def _choose(cell, found):
             cell.parallel = (_shorter(run, usable.skip, cell.data[axis]), cell.data[1])
             cell.notes["parallel_overscan"] = told
     cell.notes["data"] = f"where light falls in flats: {format_section(cell.data)}"
+
+
+def _shortened(run, cut, data):
+    return (run[0], run[1] - cut) if run[0] >= data.stop else (run[0] + cut, run[1])
 
 
 def _shorter(run, skip, data):

@@ -11,7 +11,7 @@ __all__ = ["Usable", "check_overscan"]
 #: Columns an overscan has at least.
 _FEWEST = 4
 #: Trailing charge that does no harm: this part of the light, or so many adu, or so many standard errors.
-_PART, _ADU, _ERRORS = 2e-5, 0.3, 4.0
+_PART, _ADU, _ERRORS = 7e-5, 0.3, 4.0
 #: A step in the bias itself that does no harm, in adu and in deviations of the overscan columns.
 _BIAS_ADU, _BIAS_DEVIATIONS = 1.0, 6.0
 
@@ -27,10 +27,13 @@ class Usable:
         Columns next to the data that are not used; None if no column can be.
     evidence : str
         What was seen.
+    cut : int
+        Columns at the far end that are not used either.
     """
 
     skip: int | None
     evidence: str
+    cut: int = 0
 
 
 def check_overscan(dark, lit, signal):
@@ -39,9 +42,10 @@ def check_overscan(dark, lit, signal):
 
     Parameters
     ----------
-    dark, lit : `~numpy.ndarray` or None
-        Dark frame, and light of flats above it, in the overscan: shape ``(rows, columns)``, the column nearest to
-        the data first.
+    dark : `~numpy.ndarray` or None
+        Dark frame in the overscan: shape ``(rows, columns)``, the column nearest to the data first.
+    lit : `~numpy.ndarray`
+        Light of flats above it.
     signal : float
         Light in the data beside it, in adu.
 
@@ -49,12 +53,14 @@ def check_overscan(dark, lit, signal):
     -------
     Usable
     """
-    excess, error = _columns(lit) if lit is not None else (None, 0.0)
-    width = (lit if lit is not None else dark).shape[1]
+    excess, error = _columns(lit)
+    harmless = max(_ERRORS * error, _PART * abs(signal), _ADU)
+    cut = _far_end(excess, harmless)
+    excess, width = excess[: excess.size - cut], excess.size - cut
+    dark = None if dark is None else dark[:, :width]
     if width < _FEWEST:
         return Usable(None, f"{width} columns are too few")
-    harmless = max(_ERRORS * error, _PART * abs(signal), _ADU)
-    skip = 0 if excess is None else _decay(excess, harmless)
+    skip = _decay(excess, harmless)
     if skip is None:
         inner, outer = excess[0] - excess[-1], excess[len(excess) // 2] - excess[-1]
         told = f"light reaches all {width} columns: {inner:.1f} adu from first to last, {outer:.1f} adu in the middle"
@@ -62,7 +68,8 @@ def check_overscan(dark, lit, signal):
     settle = _settling(_columns(dark)[0], _columns(dark)[1], skip) if dark is not None else skip
     if width - settle < _FEWEST:
         return Usable(None, f"the bias level has not settled within its {width} columns")
-    return Usable(settle, _words(excess, skip, settle, signal, harmless))
+    far = f"; {cut} columns at the far end are off by up to {harmless:.1f} adu and more" if cut else ""
+    return Usable(settle, _words(excess, skip, settle, signal, harmless) + far, cut)
 
 
 def _columns(pixels):
@@ -85,6 +92,16 @@ def _decay(excess, harmless):
     return None
 
 
+def _far_end(excess, harmless):
+    """Columns at the far end that stand out, where the columns before them agree."""
+    width = excess.size
+    inner = excess[width // 2 : -max(2, width // 6)]
+    if inner.size < 3 or np.ptp(inner) > 2 * harmless:
+        return 0
+    off = np.abs(excess[width // 2 :] - np.median(inner)) > 2 * harmless
+    return int(np.argmin(off[::-1])) if off[-1] and not off.all() else 0
+
+
 def _settling(level, error, skip):
     """Columns that the bias itself needs to settle."""
     rest = level[level.size // 2 :]
@@ -96,8 +113,6 @@ def _settling(level, error, skip):
 
 
 def _words(excess, skip, settle, signal, harmless):
-    if excess is None:
-        return f"no flats to see trailing charge with; the bias settles within {settle} columns"
     tail = np.median(excess[settle:])
     if settle == 0:
         return f"no trailing charge above {harmless:.2f} adu at {signal:.0f} adu in the data"

@@ -172,7 +172,14 @@ def _measure(shot, strips):
         return False
     steps = np.concatenate([(strip[:, 1:] - strip[:, :-1]).ravel() for strip in strips])
     shot.level, shot.noise = float(np.median(finite)), float(clipped_moments(steps)[1] / np.sqrt(2))
-    limit = shot.level + _STAR_SIGMA * max(shot.noise, 1e-6)
-    pairs = [np.mean((strip[:, 1:] > limit) & (strip[:, :-1] > limit)) for strip in strips]
-    shot.stars = float(np.mean(pairs))
+    shot.stars = float(np.mean([_star_part(strip, max(shot.noise, 1e-6)) for strip in strips]))
     return True
+
+
+def _star_part(strip, noise):
+    """Part of the pixels that stand, together with their neighbor, above what lies ten pixels to both sides."""
+    if strip.shape[1] < 64:
+        return 0.0
+    around = (strip[:, :-21] + strip[:, 1:-20] + strip[:, 20:-1] + strip[:, 21:]) / 4
+    high = strip[:, 10:-11] - around > _STAR_SIGMA * noise
+    return float(np.mean(high[:, 1:] & high[:, :-1]))

@@ -7,7 +7,9 @@ __all__ = ["find_splits", "sharpest", "step_in"]
 #: Numbers of amplifiers that share a stretch equally, in the order in which they are tried.
 _DIVISIONS = (2, 4, 3, 8)
 #: Smallest steps that count: in errors, in adu of the bias, and relative in the light of flats.
-_ERRORS, _BIAS_STEP, _LIGHT_STEP = 8.0, 0.3, 0.005
+_ERRORS, _BIAS_STEP, _LIGHT_STEP = 8.0, 0.5, 0.01
+#: A step is so many times larger than the scatter of single columns, which have patterns of their own.
+_COLUMNS = 4.0
 
 
 def find_splits(dark, light, stretch, axis):
@@ -56,9 +58,12 @@ def _step_near(dark, light, place, width, axis):
             for here in range(place - 2, place + 3):
                 step, error = step_in(profile, here, reach)
                 strength = abs(step) / max(error, 1e-9)
-                if abs(step) > smallest and strength > _ERRORS and (best is None or strength > best[0]):
+                # The error is that of a line through `reach` columns: twice their scatter over the root of it.
+                clear = strength > max(_ERRORS, _COLUMNS * np.sqrt(reach / 8))
+                strong = clear and abs(step) > smallest and (best is None or strength > best[0])
+                if strong and _is_jump(profile, here, step) and _everywhere(half, axis, here, reach, profile, step):
                     size = f"{step:+.2f} {unit}" if unit.startswith("adu") else f"{100 * step:+.2f} % {unit}"
-                    best = strength, sharpest(profile, place - 2, place + 2), size
+                    best = strength, here, size
     if best is None:
         return None
     name = "column" if axis == 1 else "row"
@@ -83,6 +88,20 @@ def sharpest(profile, low, high):
     """
     low, high = max(low, 1), min(high, profile.size - 1)
     return low + int(np.argmax(np.abs(np.diff(profile[low - 1 : high + 1]))))
+
+
+def _is_jump(profile, place, step):
+    """Whether the step is between two neighbors, not a slope or a band."""
+    near = np.median(profile[place : place + 3]) - np.median(profile[place - 3 : place])
+    return 0.5 < (profile[place] - profile[place - 1]) / step < 1.6 and 0.6 < near / step < 1.5
+
+
+def _everywhere(half, axis, place, reach, profile, step):
+    """Whether two quarters of the frame show the same step: dust and tree rings do not go all the way."""
+    level = np.nanmedian(half[:, place - reach : place + reach] if axis == 1 else half[place - reach : place + reach])
+    scale = np.median(profile[place - reach : place + reach]) / level if level else 1.0
+    steps = [step_in(np.nanmedian(q, axis=1 - axis).astype(np.float64), place, reach)[0] for q in _halves(half, axis)]
+    return all(0.6 < scale * item / step < 1.6 for item in steps)
 
 
 def _halves(image, axis):

@@ -68,7 +68,7 @@ def pixel_kinds(shots, exposures):
     excess = levels - base
     kinds = []
     for shot, light, exposure in zip(shots, excess, exposures, strict=True):
-        if light > max(_FLAT_NOISES * dark_noise, _FLAT_PART * excess.max()) and shot.stars < 100 * _STARS:
+        if light > max(_FLAT_NOISES * dark_noise, _FLAT_PART * excess.max()) and shot.stars < 10 * _STARS:
             kinds.append("flat")
         elif light > 30 * dark_noise or shot.stars > _STARS:
             kinds.append("science" if exposure is None or exposure > 0 else "dark")
