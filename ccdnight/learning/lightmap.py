@@ -89,7 +89,7 @@ def make_light_map(shots):
         darks = [shot for shot in darks if abs(shot.level - typical) < max(50 * shot.noise, 0.05 * abs(typical))]
     darks = darks[:_MOST]
     images = [image for image in map(read_shot, darks) if image is not None]
-    dark = np.median(images, axis=0).astype(np.float32) if images else None
+    dark = _median(images) if images else None
     noise = float(np.median([s.noise for s in darks])) * 1.25 / np.sqrt(len(darks)) if darks else 0.0
     flats = _brightest(flats)
     lit = _mean_light(flats, dark)
@@ -116,8 +116,16 @@ def _mean_light(flats, dark):
     if not images:
         return None
     if dark is None:
-        mean = np.mean(images, axis=0)
+        mean = _median(images)
         # Without a dark level the darkest columns and rows stand for it.
         columns, rows = np.median(mean, axis=0), np.median(mean, axis=1)
         return (mean - min(columns.min(), rows.min())).astype(np.float32)
-    return (np.median(images, axis=0) if len(images) > 2 else np.mean(images, axis=0)).astype(np.float32) - dark
+    return _median(images) - dark
+
+
+def _median(images):
+    """Median of some images, by strips of rows so that little memory is taken."""
+    out = np.empty(images[0].shape, np.float32)
+    for y in range(0, len(out), 256):
+        out[y : y + 256] = np.median([image[y : y + 256] for image in images], axis=0)
+    return out

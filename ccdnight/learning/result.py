@@ -72,12 +72,38 @@ class LearnedProfile(InstrumentProfile):
         """
         return self.toml
 
+    def summary(self):
+        """
+        What was learnt as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            name, findings (key, value, evidence; a measured number is an object of value, error and unit), unusable
+            and toml.
+        """
+        return {
+            "name": self.name,
+            "title": self.title,
+            "findings": [
+                {"key": item.key, "value": _plain(item), "evidence": item.evidence} for item in self.findings
+            ],
+            "unusable": dict(self.unusable),
+            "toml": self.toml,
+        }
+
     def __reduce__(self):
         return _rebuild, (self.profile, self.findings, dict(self.unusable), self.toml)
 
     def _repr_html_(self):
         rows = [(item.key, "" if item.value is None else item.value, item.evidence) for item in self.findings]
         return table_html(f"Learnt profile {self.name}", ["value", "found", "evidence"], rows, caption=self.title)
+
+
+def _plain(item):
+    if item.value is None or not item.unit:
+        return list(item.value) if isinstance(item.value, tuple) else item.value
+    return {"value": item.value, "error": item.error, "unit": item.unit}
 
 
 def with_evidence(profile, findings, unusable, toml):
