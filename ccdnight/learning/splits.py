@@ -1,5 +1,7 @@
 """Where one amplifier ends and the next begins: steps of the bias level or of the gain."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 __all__ = ["find_splits", "sharpest", "step_in"]
@@ -10,6 +12,21 @@ _DIVISIONS = (2, 4, 3, 8)
 _ERRORS, _BIAS_STEP, _LIGHT_STEP = 8.0, 0.5, 0.01
 #: A step is so many times larger than the scatter of single columns, which have patterns of their own.
 _COLUMNS = 4.0
+
+
+@dataclass(frozen=True)
+class _Profile:
+    """Levels along an axis in one half of a frame, and in both halves of that half."""
+
+    whole: np.ndarray
+    quarters: list
+    is_light: bool
+
+    def around(self, place, reach):
+        """The levels around a place; of light, relative to their median."""
+        cut = slice(max(0, place - reach), place + reach)
+        parts = [part[cut] for part in (self.whole, *self.quarters)]
+        return [part / (np.median(part) or 1.0) for part in parts] if self.is_light else parts
 
 
 def find_splits(dark, light, stretch, axis):
@@ -36,38 +53,61 @@ def find_splits(dark, light, stretch, axis):
         Steps, in words.
     """
     start, stop = stretch
+    profiles = [item for image in (dark, light) for item in _profiles(image, axis, image is light)]
     for parts in _DIVISIONS:
         width = (stop - start) / parts
         if width < 16:
             continue
-        found = [_step_near(dark, light, round(start + width * j), int(width), axis) for j in range(1, parts)]
+        found = [_step_near(profiles, round(start + width * j), int(width), axis) for j in range(1, parts)]
         if all(found):
             return [place for place, _ in found], "; ".join(words for _, words in found)
     return [], ""
 
 
-def _step_near(dark, light, place, width, axis):
+def _profiles(image, axis, is_light):
+    if image is None:
+        return []
+    return [
+        _Profile(_along(half, axis), [_along(quarter, axis) for quarter in _halves(half, axis)], is_light)
+        for half in _halves(image, axis)
+    ]
+
+
+def _along(image, axis):
+    return np.median(image, axis=1 - axis).astype(np.float64)
+
+
+def _halves(image, axis):
+    middle = image.shape[1 - axis] // 2
+    return (image[:middle], image[middle:]) if axis == 1 else (image[:, :middle], image[:, middle:])
+
+
+def _step_near(profiles, place, width, axis):
     """The step within two columns of a place, in any half of the other axis: its place and words, or None."""
     reach = int(np.clip(width // 4, 6, 48))
     best = None
-    for image, smallest, unit in ((dark, _BIAS_STEP, "adu in the bias"), (light, _LIGHT_STEP, "in the light of flats")):
-        for half in _halves(image, axis):
-            profile = np.nanmedian(half, axis=1 - axis).astype(np.float64)
-            if unit.endswith("flats"):
-                profile = profile / np.median(profile[max(0, place - reach) : place + reach])
-            for here in range(place - 2, place + 3):
-                step, error = step_in(profile, here, reach)
-                strength = abs(step) / max(error, 1e-9)
-                # The error is that of a line through `reach` columns: twice their scatter over the root of it.
-                clear = strength > max(_ERRORS, _COLUMNS * np.sqrt(reach / 8))
-                strong = clear and abs(step) > smallest and (best is None or strength > best[0])
-                if strong and _is_jump(profile, here, step) and _everywhere(half, axis, here, reach, profile, step):
-                    size = f"{step:+.2f} {unit}" if unit.startswith("adu") else f"{100 * step:+.2f} % {unit}"
-                    best = strength, here, size
+    for profile in profiles:
+        smallest = _LIGHT_STEP if profile.is_light else _BIAS_STEP
+        for here in range(place - 2, place + 3):
+            whole, *quarters = profile.around(here, reach)
+            step, error = step_in(whole, reach, reach)
+            strength = abs(step) / max(error, 1e-9)
+            # The error is that of a line through `reach` columns: twice their scatter over the root of it.
+            clear = strength > max(_ERRORS, _COLUMNS * np.sqrt(reach / 8)) and abs(step) > smallest
+            if clear and (best is None or strength > best[0]) and _is_jump(whole, quarters, reach, step):
+                size = f"{100 * step:+.2f} % in the light of flats" if profile.is_light else f"{step:+.2f} adu in the bias"
+                best = strength, here, size
     if best is None:
         return None
     name = "column" if axis == 1 else "row"
     return best[1], f"at {name} {best[1] + 1} a step of {best[2]}"
+
+
+def _is_jump(whole, quarters, place, step):
+    """Whether the step is between two neighbors and in both quarters alike; dust and slopes are not."""
+    near = np.median(whole[place : place + 3]) - np.median(whole[place - 3 : place])
+    sharp = 0.5 < (whole[place] - whole[place - 1]) / step < 1.6 and 0.6 < near / step < 1.5
+    return sharp and all(0.6 < step_in(quarter, place, place)[0] / step < 1.6 for quarter in quarters)
 
 
 def sharpest(profile, low, high):
@@ -88,27 +128,6 @@ def sharpest(profile, low, high):
     """
     low, high = max(low, 1), min(high, profile.size - 1)
     return low + int(np.argmax(np.abs(np.diff(profile[low - 1 : high + 1]))))
-
-
-def _is_jump(profile, place, step):
-    """Whether the step is between two neighbors, not a slope or a band."""
-    near = np.median(profile[place : place + 3]) - np.median(profile[place - 3 : place])
-    return 0.5 < (profile[place] - profile[place - 1]) / step < 1.6 and 0.6 < near / step < 1.5
-
-
-def _everywhere(half, axis, place, reach, profile, step):
-    """Whether two quarters of the frame show the same step: dust and tree rings do not go all the way."""
-    level = np.nanmedian(half[:, place - reach : place + reach] if axis == 1 else half[place - reach : place + reach])
-    scale = np.median(profile[place - reach : place + reach]) / level if level else 1.0
-    steps = [step_in(np.nanmedian(q, axis=1 - axis).astype(np.float64), place, reach)[0] for q in _halves(half, axis)]
-    return all(0.6 < scale * item / step < 1.6 for item in steps)
-
-
-def _halves(image, axis):
-    if image is None:
-        return []
-    middle = image.shape[1 - axis] // 2
-    return (image[:middle], image[middle:]) if axis == 1 else (image[:, :middle], image[:, middle:])
 
 
 def step_in(profile, place, reach):
