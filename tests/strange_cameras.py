@@ -167,7 +167,9 @@ def _read_out(scene, amp, rng):
     for (a1, a2, b1, b2), axis in amp.overscans:
         strip = np.full((b2 - b1, a2 - a1), amp.level) + noise * rng.standard_normal((b2 - b1, a2 - a1))
         share = fraction * np.exp(-np.arange(amp.trail) / decay)
-        if axis == 1 and a1 >= x2:
+        if not amp.trail:
+            pass
+        elif axis == 1 and a1 >= x2:
             strip[:, : amp.trail] += np.outer(_last(charge[:, -1], b2 - b1), share) / amp.gain
         elif axis == 1:
             strip[:, -amp.trail :] += np.outer(_last(charge[:, 0], b2 - b1), share[::-1]) / amp.gain

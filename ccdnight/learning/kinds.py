@@ -11,6 +11,8 @@ __all__ = ["KindWords", "learn_kinds"]
 
 #: A keyword with more different words than this is something an observer types.
 _MOST_WORDS = 16
+#: Names of cards that may tell whether the shutter opened, and part of the frames that must look so.
+_SHUTTER, _SURE = re.compile(r"SHUT|TYP|KIND|MODE|STAT|IMG|FRAME|CLASS"), 0.9
 #: A frame of a kind looks like this; what the sky sends may look like a flat.
 _LOOKS = {
     "bias": {"bias"},
@@ -64,6 +66,7 @@ def learn_kinds(cards, pixel_kinds, exposures):
     key = _keyword(cards, pixel_kinds)
     found = KindWords()
     if key is None:
+        _shutter_rules(found, cards, pixel_kinds)
         return _by_exposure_only(found, exposures, pixel_kinds)
     found.keywords = (key,)
     typed = len(cards.distinct(key)) > _MOST_WORDS or key in _TYPED
@@ -72,6 +75,7 @@ def learn_kinds(cards, pixel_kinds, exposures):
     found.evidence = f"{key} in {round(100 * cards.part(key))} % of the frames: {_count(seen)}"
     _typed_elsewhere(found, cards, key, pixel_kinds, exposures)
     if typed:
+        _shutter_rules(found, cards, pixel_kinds)
         _typed_rules(found, key, words, pixel_kinds, exposures, rest=True)
         return found
     for word in cards.distinct(key):
@@ -172,6 +176,26 @@ def _spelling(found, key, word, places, pixel_kinds, exposures):
 
 def _literal(text):
     return re.sub(r"([\[?*])", r"[\1]", text)
+
+
+def _shutter_rules(found, cards, pixel_kinds):
+    """Rules from a card whose words tell dark frames from lit ones, whatever the words are."""
+    for key in cards.values:
+        words = cards.distinct(key)
+        texts = all(isinstance(word, str | bool) for word in words)
+        if not texts or not 2 <= len(words) <= 4 or not _SHUTTER.search(key) or cards.part(key) < 1:
+            continue
+        shut = {}
+        for word in words:
+            looks = [look for look, value in zip(pixel_kinds, cards.values[key], strict=True) if value == word]
+            shut[word] = sum(look in ("bias", "dark") for look in looks) / len(looks)
+        dark = [word for word, part in shut.items() if part > _SURE]
+        if dark and all(part > _SURE or part < 1 - _SURE for part in shut.values()) and len(dark) < len(words):
+            globs = tuple(_literal(str(word)) for word in dark)
+            told = f"frames whose {key} is {' or '.join(map(str, dark))} carry no light, the others do"
+            found.rules.append(("bias", {key: globs}, 0.0, f"{told}; these are without an exposure"))
+            found.rules.append(("dark", {key: globs}, None, told))
+            return
 
 
 def _by_exposure_only(found, exposures, pixel_kinds):
