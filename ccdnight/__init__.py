@@ -33,7 +33,18 @@ _NAMES = {
 }
 _SUBMODULES = (
     *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "learning"),
-    *("masters", "night", "profiles", "provenance", "readout", "reduction", "simulate", "stacking", "statistics", "storage"),
+    *(
+        "masters",
+        "night",
+        "profiles",
+        "provenance",
+        "readout",
+        "reduction",
+        "simulate",
+        "stacking",
+        "statistics",
+        "storage",
+    ),
 )
 
 __all__ = [

@@ -111,7 +111,9 @@ def put_policy(page, layouts, temperatures):
         told = f"the detector is between {min(temperatures):.1f} and {max(temperatures):.1f} C in these frames"
         page.put("temperature_tolerance", float(math.ceil(spread)), told)
     elif spread > _MOST_KELVIN:
-        page.say(f"temperature_tolerance: temperatures spread over {spread:.1f} K, which is not one state of a detector")
+        page.say(
+            f"temperature_tolerance: temperatures spread over {spread:.1f} K, which is not one state of a detector"
+        )
 
 
 def typical_modes(shots):

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.nddata import CCDData
 
 from ccdnight.detector import estimate_gain, estimate_read_noise
-from ccdnight.exceptions import MeasurementError
+from ccdnight.exceptions import CcdnightError
 from ccdnight.learning.lightmap import read_shot
 from ccdnight.statistics import clipped_moments
 
@@ -120,7 +120,7 @@ def _measure(biases, groups):
             continue
         try:
             found[name] = estimate_gain(flats, biases)
-        except MeasurementError as error:
+        except CcdnightError as error:
             failed[name] = str(error)
     if not found:
         why = "; ".join(f"{name}: {text}" for name, text in failed.items()) or "no two flats of one filter"
@@ -137,7 +137,7 @@ def _measure(biases, groups):
 def _with_noise(biases, gain, error, words):
     try:
         noise = estimate_read_noise(biases, gain=gain)
-    except MeasurementError as wrong:
+    except CcdnightError as wrong:
         return Electronics(gain, error, None, None, words, str(wrong))
     value = float(noise.read_noise.value)
     spread = float(np.hypot(noise.read_noise_error.value, value * error / gain))
@@ -147,7 +147,7 @@ def _with_noise(biases, gain, error, words):
 def _without_gain(biases, why):
     try:
         noise = estimate_read_noise(biases)
-    except MeasurementError as wrong:
+    except CcdnightError as wrong:
         return Electronics(None, None, None, None, why, str(wrong))
     told = f"{float(noise.read_noise.value):.2f} adu in {len(biases)} biases, but without a gain not known in electron"
     return Electronics(None, None, None, None, why, told)
@@ -189,7 +189,7 @@ def find_saturation(cell, shots):
 def _pile(values, highest, header):
     limit = {16: 32767 + int(header.get("BZERO", 0) or 0), 8: 255}.get(header.get("BITPIX"))
     steps = np.rint(values).astype(np.int64)
-    at_top = int((steps == int(round(highest))).sum())
+    at_top = int((steps == round(highest)).sum())
     if limit is not None and round(highest) == limit and at_top >= _PILE:
         below = int(((steps < limit) & (steps >= limit - 1000)).sum()) / 1000
         if at_top > _EXCESS * max(below, 1):

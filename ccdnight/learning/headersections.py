@@ -53,9 +53,7 @@ def agrees(one, other, near=_NEAR):
     -------
     bool
     """
-    return all(
-        abs(a.start - b.start) <= near and abs(a.stop - b.stop) <= near for a, b in zip(one, other, strict=True)
-    )
+    return all(abs(a.start - b.start) <= near and abs(a.stop - b.stop) <= near for a, b in zip(one, other, strict=True))
 
 
 def data_section(sections, columns, rows):

@@ -76,7 +76,7 @@ def learn_kinds(cards, pixel_kinds, exposures):
     _typed_elsewhere(found, cards, key, pixel_kinds, exposures)
     if typed:
         _shutter_rules(found, cards, pixel_kinds)
-        _typed_rules(found, key, words, pixel_kinds, exposures, rest=True)
+        _typed_rules(found, key, words, exposures, rest=True)
         return found
     for word in cards.distinct(key):
         _spelling(found, key, str(word), [i for i, value in enumerate(words) if value == word], pixel_kinds, exposures)
@@ -127,11 +127,11 @@ def _typed_elsewhere(found, cards, key, pixel_kinds, exposures):
             if kind in ("bias", "flat", "twilight") and own in ("", "science", "dark") and look in _LOOKS[kind]
         ]
         if wrong:
-            _typed_rules(found, other, values, pixel_kinds, exposures, only=wrong)
+            _typed_rules(found, other, values, exposures, only=wrong)
             return
 
 
-def _typed_rules(found, key, values, pixel_kinds, exposures, *, only=None, rest=False):
+def _typed_rules(found, key, values, exposures, *, only=None, rest=False):
     """Rules for what an observer typed; with `rest`, everything else that was typed is a science frame."""
     places = range(len(values)) if only is None else only
     seen = Counter(word_kind(values[place], typed=True) for place in places)
@@ -142,7 +142,9 @@ def _typed_rules(found, key, values, pixel_kinds, exposures, *, only=None, rest=
         seen.update({"flat": 0, "twilight": 0})
     for kind, globs in KIND_WORDS.items():
         if kind in seen and (rest or kind in ("bias", "flat", "twilight")):
-            limit = 0.0 if kind == "bias" and all(_short(exposures[i]) for i in places if _is(values[i], kind)) else None
+            limit = (
+                0.0 if kind == "bias" and all(_short(exposures[i]) for i in places if _is(values[i], kind)) else None
+            )
             told = f"{seen[kind]} frames whose {key} says so" if seen[kind] else "none of these frames, but likely ones"
             found.rules.append((kind, {key: globs}, limit, told))
     if rest:

@@ -1,6 +1,7 @@
 """The amplifiers of a detector: where each has its data and its overscans."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def _parts(maps, columns, rows, axis):
     for start, stop in own.lit:
         splits, told = find_splits(dark, light, (start, stop), axis)
         edges = [start, *splits, stop]
-        found += list(zip(edges[:-1], edges[1:], strict=True))
+        found += list(pairwise(edges))
         words.append(told)
     if len(own.lit) > 1:
         words.insert(0, f"unlit {'columns' if axis else 'rows'} divide the data")
@@ -188,17 +189,17 @@ def _candidates(parts, index, axis, maps, cell, along):
             after = min((p for p in parts if p[0] >= run[1]), key=lambda p: p[0])
             middle = _divide(run, maps.dark, cell, along)
             runs += [(run[0], middle)] * (parts[index] == before) + [(middle, run[1])] * (parts[index] == after)
-        elif not inner and _beside(run, parts, index, axis):
+        elif not inner and _beside(run, parts, index):
             runs.append(run)
     outer = [run for run in axis.unlit if run[1] <= parts[0][0] or run[0] >= parts[-1][1]]
     if len(parts) > 1 and outer and len(outer) == len(axis.unlit):
-        runs = _share(outer, parts, index, maps.dark, cell, along) or runs
+        runs = _share(outer, len(parts), maps.dark, cell, along) or runs
         if not runs and len(outer) == 1:
             runs = outer
     return runs
 
 
-def _beside(run, parts, index, axis):
+def _beside(run, parts, index):
     return (index == 0 and run[1] <= parts[0][0]) or (index == len(parts) - 1 and run[0] >= parts[-1][1])
 
 
@@ -217,24 +218,24 @@ def _divide(run, dark, cell, along):
     return run[0] + sharpest(profile, place - 2, place + 2) if abs(step) > 8 * error else middle
 
 
-def _share(outer, parts, index, dark, cell, along):
+def _share(outer, count, dark, cell, along):
     """Shares of unlit stretches at the ends which hold a piece for every amplifier, told by steps of the bias."""
     shares = []
     for run in outer:
-        width = (run[1] - run[0]) / len(parts)
+        width = (run[1] - run[0]) / count
         if dark is None or width < 8:
             continue
         profile = np.median(_strip(dark, cell, run, along), axis=1 - along).astype(float)
-        places = [round(width * j) for j in range(1, len(parts))]
+        places = [round(width * j) for j in range(1, count)]
         steps = [step_in(profile, place, max(4, int(width * 0.6))) for place in places]
         if all(abs(step) > max(0.3, 8 * error) for step, error in steps):
             edges = [run[0], *(run[0] + sharpest(profile, place - 1, place + 1) for place in places), run[1]]
-            pieces = list(zip(edges[:-1], edges[1:], strict=True))
-            shares.append(_nearest(pieces, parts, index, dark, cell, along))
+            pieces = list(pairwise(edges))
+            shares.append(_nearest(pieces, dark, cell, along))
     return shares
 
 
-def _nearest(pieces, parts, index, dark, cell, along):
+def _nearest(pieces, dark, cell, along):
     """The piece whose bias level is nearest to the amplifier's own."""
     own = np.median(dark[cell.data])
     levels = [np.median(_strip(dark, cell, piece, along)) for piece in pieces]

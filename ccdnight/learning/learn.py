@@ -110,7 +110,9 @@ def _usable_shots(source):
 def _nothing(source, unusable):
     reasons = "; ".join(f"{name}: {reason}" for name, reason in list(unusable.items())[:5])
     more = f"; and {len(unusable) - 5} more" if len(unusable) > 5 else ""
-    return f"source = {str(source)!r}: none of its {len(unusable)} files is a raw frame that can be used: {reasons}{more}"
+    return (
+        f"source = {str(source)!r}: none of its {len(unusable)} files is a raw frame that can be used: {reasons}{more}"
+    )
 
 
 def _exposures(shots, role):

@@ -85,9 +85,7 @@ class LearnedProfile(InstrumentProfile):
         return {
             "name": self.name,
             "title": self.title,
-            "findings": [
-                {"key": item.key, "value": _plain(item), "evidence": item.evidence} for item in self.findings
-            ],
+            "findings": [{"key": item.key, "value": _plain(item), "evidence": item.evidence} for item in self.findings],
             "unusable": dict(self.unusable),
             "toml": self.toml,
         }

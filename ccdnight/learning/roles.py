@@ -71,10 +71,18 @@ _ROLES = {
     "dark_time": (_is_exposure, r"DARK.?TIME", r"dark.*time"),
     "filter": (_is_name, r"FILT|WHEEL|FLTR|\bBAND\b", r"filter.*(name|used)|name of.*filter"),
     "object": (_is_name, r"OBJ(ECT|NAME|\b)|TARG|FIELD", r"(name|title).*(object|target)|(object|target).*name"),
-    "time": (_is_date, r"(DATE|TIME|UTC?|OBS|BEG|START).*(OBS|BEG|START|UTC?)|DATE", r"(start|begin).*(exposure|observ)"),
+    "time": (
+        _is_date,
+        r"(DATE|TIME|UTC?|OBS|BEG|START).*(OBS|BEG|START|UTC?)|DATE",
+        r"(start|begin).*(exposure|observ)",
+    ),
     "time_of_day": (_is_clock, r"\bUTC?\b|UT.?(START|OBS|BEG)|TIME.?(OBS|BEG)", r"(universal|utc?\b).*(start|begin)"),
     "julian_date": (_is_julian, r"\bM?JD\b(?!.*(HELIO|BARY|END))", r"(?!.*(helio|bary))julian date.*start"),
-    "temperature": (_is_temperature, r"(CCD|DET|CHIP|SENSOR).*T(EMP|\b)|T(EMP)?.*(CCD|DET|CHIP)", r"(ccd|det|chip).*temp"),
+    "temperature": (
+        _is_temperature,
+        r"(CCD|DET|CHIP|SENSOR).*T(EMP|\b)|T(EMP)?.*(CCD|DET|CHIP)",
+        r"(ccd|det|chip).*temp",
+    ),
     "detector": (_is_name, r"(CHIP|CCD|DET)[ _-]?(ID|NUM|NO|INDEX)$", r"(?!)"),
     "read_mode": (_is_name, r"READ.?(OUT)?.?(M|MODE|SPD|SPEED)|RDMODE", r"read.?out (mode|speed)"),
 }
@@ -124,10 +132,9 @@ def _find(name, cards):
 
 def _holds(cards, key, fits):
     values = [value for value in cards.values.get(key, ()) if value is not None]
-    if len(values) < max(1, _ENOUGH * cards.count):
-        # The object and the filter may stand in a few science frames only.
-        if not values or fits is not _is_name:
-            return False
+    # The object and the filter may stand in a few science frames only.
+    if not values or (len(values) < _ENOUGH * cards.count and fits is not _is_name):
+        return False
     return sum(map(fits, values)) >= 0.9 * len(values)
 
 

@@ -95,7 +95,9 @@ def _step_near(profiles, place, width, axis):
             # The error is that of a line through `reach` columns: twice their scatter over the root of it.
             clear = strength > max(_ERRORS, _COLUMNS * np.sqrt(reach / 8)) and abs(step) > smallest
             if clear and (best is None or strength > best[0]) and _is_jump(whole, quarters, reach, step):
-                size = f"{100 * step:+.2f} % in the light of flats" if profile.is_light else f"{step:+.2f} adu in the bias"
+                size = (
+                    f"{100 * step:+.2f} % in the light of flats" if profile.is_light else f"{step:+.2f} adu in the bias"
+                )
                 best = strength, here, size
     if best is None:
         return None
