@@ -278,6 +278,14 @@ def test_a_light_leak_makes_an_overscan_useless(tmp_path):
     assert learnt.amplifiers[0].data == "[1:270,1:240]"
 
 
+def test_an_even_leak_is_seen_too(tmp_path):
+    """Every overscan column gathers a hundredth of the light of its row."""
+    amp = Amp((0, 270, 0, 240), (((270, 300, 0, 240), 1),), trail=30, pattern=(0.01, 1e9))
+    learnt = learn_profile(write_night(tmp_path / "raw", (240, 300), [amp], plain_header))
+    assert learnt.amplifiers[0].overscan == "none"
+    assert "of the light beside them, row by row" in next(item.evidence for item in learnt.findings if item.key == "amplifiers.overscan")
+
+
 def test_json(tmp_path):
     raw = write_night(tmp_path / "raw", *LAYOUTS["right"], plain_header)
     run = CliRunner().invoke(main, ["profile", "learn", str(raw), "--json"])

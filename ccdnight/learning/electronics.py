@@ -171,7 +171,7 @@ def find_saturation(cell, shots):
     evidence : str
     """
     bright = sorted((s for s in shots if s.kind in ("flat", "twilight", "science")), key=lambda s: -s.level)
-    chosen = [*bright[:3], *[s for s in bright[3:] if s.kind == "science"][:5]]
+    chosen = [*bright[:6], *[s for s in bright[6:] if s.kind == "science"][:5]]
     tops, highest = [], -np.inf
     for shot in chosen:
         image = read_shot(shot)

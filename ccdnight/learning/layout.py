@@ -15,6 +15,8 @@ __all__ = ["Cell", "Layout", "find_layout"]
 
 #: Dead borders up to this part of a side, or so many pixels, are trimmed all round; wider ones are cut off.
 _EDGE_PART, _EDGE_PIXELS = 0.03, 2
+#: Data columns next to an overscan whose light is held against it.
+_NEAR = 16
 
 
 @dataclass
@@ -252,7 +254,11 @@ def _check(maps, cell, run, along):
             strip = strip if along == 1 else strip.T
             strip = strip if after else strip[:, ::-1]
         strips.append(strip)
-    return check_overscan(*strips, float(np.nanmedian(maps.lit[cell.data])))
+    near = slice(cell.data[along].stop - _NEAR, cell.data[along].stop)
+    if not after:
+        near = slice(cell.data[along].start, cell.data[along].start + _NEAR)
+    beside = maps.lit[cell.data[0], near] if along == 1 else maps.lit[near, cell.data[1]]
+    return check_overscan(*strips, np.median(beside, axis=along))
 
 
 def _note_others(cell, tried, best, axis):
@@ -271,13 +277,13 @@ def _choose(cell, found):
         run, usable = best
         run = _shortened(run, usable.cut, cell.data[axis])
         names = "columns" if axis == 1 else "rows"
-        told = f"{names} {run[0] + 1} to {run[1]} carry no light in flats; {usable.evidence}"
+        told = f"{names} {run[0] + 1} to {run[1]} hold less than a tenth of the light beside them in flats; {usable.evidence}"
         section = (cell.data[0], slice(*run)) if axis == 1 else (slice(*run), cell.data[1])
         if usable.skip is None:
             cell.notes["unusable"] = told
         elif cell.overscan is None:
             cell.overscan, cell.skip = section, usable.skip
-            cell.notes["overscan"] = f"{names} {run[0] + 1} to {run[1]} carry no light in flats"
+            cell.notes["overscan"] = f"{names} {run[0] + 1} to {run[1]} hold less than a tenth of the light beside them in flats"
             cell.notes["overscan_skip"] = usable.evidence
         else:
             cell.parallel = (_shorter(run, usable.skip, cell.data[axis]), cell.data[1])

@@ -12,6 +12,8 @@ __all__ = ["Usable", "check_overscan"]
 _FEWEST = 4
 #: Trailing charge that does no harm: this part of the light, or so many adu, or so many standard errors.
 _PART, _ADU, _ERRORS = 7e-5, 0.3, 4.0
+#: Part of the light that an overscan must gather to be held against the light of its rows.
+_LEAK = 2e-3
 #: A step in the bias itself that does no harm, in adu and in deviations of the overscan columns.
 _BIAS_ADU, _BIAS_DEVIATIONS = 1.0, 6.0
 
@@ -36,7 +38,7 @@ class Usable:
     cut: int = 0
 
 
-def check_overscan(dark, lit, signal):
+def check_overscan(dark, lit, beside):
     """
     Look at an overscan from the data side on.
 
@@ -46,13 +48,14 @@ def check_overscan(dark, lit, signal):
         Dark frame in the overscan: shape ``(rows, columns)``, the column nearest to the data first.
     lit : `~numpy.ndarray`
         Light of flats above it.
-    signal : float
-        Light in the data beside it, in adu.
+    beside : `~numpy.ndarray`
+        Light of each row in the data next to it, in adu.
 
     Returns
     -------
     Usable
     """
+    signal = float(np.median(beside))
     excess, error = _columns(lit)
     harmless = max(_ERRORS * error, _PART * abs(signal), _ADU)
     cut = _far_end(excess, harmless)
@@ -65,6 +68,9 @@ def check_overscan(dark, lit, signal):
         inner, outer = excess[0] - excess[-1], excess[len(excess) // 2] - excess[-1]
         told = f"light reaches all {width} columns: {inner:.1f} adu from first to last, {outer:.1f} adu in the middle"
         return Usable(None, f"{told}, at {signal:.0f} adu in the data")
+    leak = _leak(lit[:, skip:width], beside)
+    if leak:
+        return Usable(None, f"all its columns gather {100 * leak:.2f} % of the light beside them, row by row")
     settle = _settling(_columns(dark)[0], _columns(dark)[1], skip) if dark is not None else skip
     if width - settle < _FEWEST:
         return Usable(None, f"the bias level has not settled within its {width} columns")
@@ -90,6 +96,21 @@ def _decay(excess, harmless):
         if near.all() and abs(np.median(rest[: max(2, rest.size // 2)]) - tail) <= harmless:
             return skip
     return None
+
+
+def _leak(lit, beside):
+    """Part of the light beside it that an overscan gathers in all its columns; 0 where it follows nothing."""
+    rows = np.median(lit, axis=1)
+    part = np.median(rows) / np.median(beside)
+    keep = beside > 0.3 * np.median(beside)
+    if part < _LEAK or keep.sum() < 16:
+        return 0.0
+    blocks = np.array_split(np.flatnonzero(keep), min(64, keep.sum() // 4))
+    x, y = (np.array([np.mean(values[block]) for block in blocks]) for values in (beside, rows))
+    (slope, _), spread = np.polyfit(x, y, 1, cov=True)
+    follows = slope > _ERRORS * np.sqrt(spread[0, 0]) and 0.4 < slope / part < 2.5
+    # A bias that drifts from frame to frame lifts all rows alike.
+    return float(part) if follows else 0.0
 
 
 def _far_end(excess, harmless):
