@@ -6,7 +6,15 @@ from datetime import datetime, timedelta
 import numpy as np
 from astropy.io import fits
 
-__all__ = ["Amp", "maxim_header", "observatory_header", "plain_header", "shutter_header", "write_night"]
+__all__ = [
+    "Amp",
+    "maxim_header",
+    "observatory_header",
+    "plain_header",
+    "shutter_header",
+    "wheels_header",
+    "write_night",
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,13 @@ def shutter_header(kind, exposure, band, target, moment):
         "DATE-OBS": moment.strftime("%Y-%m-%d"),
         "UT": moment.strftime("%H:%M:%S"),
     }
+
+
+def wheels_header(kind, exposure, band, target, moment):
+    """Two filter wheels, of which one is open."""
+    cards = plain_header(kind, exposure, None, target, moment)
+    wheels = {"V": ("V", "Open"), "R": ("Clear", "R"), "I": ("I", "Open"), "W": ("V", "R")}
+    return cards | dict(zip(("FILTER1", "FILTER2"), wheels[band], strict=True))
 
 
 #: Kind, number, exposure, filter, light in electron.

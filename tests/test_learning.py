@@ -7,13 +7,22 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from click.testing import CliRunner
-from strange_cameras import PLAN, Amp, maxim_header, observatory_header, plain_header, shutter_header, write_night
+from strange_cameras import (
+    PLAN,
+    Amp,
+    maxim_header,
+    observatory_header,
+    plain_header,
+    shutter_header,
+    wheels_header,
+    write_night,
+)
 
 from ccdnight import FrameCollection, Night, get_profile, learn_profile
 from ccdnight._sections import parse_section
 from ccdnight.cli import main
 from ccdnight.exceptions import InputError, ProfileError
-from ccdnight.profiles import profile_from_toml
+from ccdnight.profiles import profile_from_toml, profile_to_toml
 from ccdnight.simulate import simulate_night
 
 COLUMNS = ("path", "kind", "exposure", "filter", "object", "time", "temperature", "detector", "binning", "shape")
@@ -200,6 +209,17 @@ def test_dialects(name, tmp_path):
         assert not table["temperature"].mask.any()
 
 
+def test_two_filter_wheels(tmp_path):
+    """The filter is what stands in either wheel, open places left out."""
+    plan = [*PLAN, ("science", 1, 30.0, "I", 100.0), ("science", 1, 30.0, "W", 100.0)]
+    raw = write_night(tmp_path / "raw", *LAYOUTS["right"], wheels_header, plan=plan)
+    learnt = learn_profile(raw)
+    assert learnt.dialect.filter == (("FILTER1", "FILTER2"),)
+    assert profile_from_toml(profile_to_toml(learnt.profile)).dialect == learnt.dialect
+    table = FrameCollection(raw, profile=learnt).frames
+    assert list(table["filter"][8:]) == ["V"] * 4 + ["R"] * 4 + ["V"] * 3 + ["R"] * 3 + ["I", "V+R"]
+
+
 def test_reduces(tmp_path):
     """A night of an unknown camera is reduced with what was learnt of it, from the command line."""
     shape, amps = LAYOUTS["two, ends"]
@@ -249,6 +269,52 @@ class TestFewer:
             learn_profile(raw, name="a b")
 
 
+def test_no_kind_in_the_header(tmp_path):
+    """Biases are told by their exposure, the rest is unknown and said to be."""
+
+    def header(*args):
+        return {key: value for key, value in plain_header(*args).items() if key not in ("IMAGETYP", "OBJECT")}
+
+    raw = write_night(tmp_path / "raw", *LAYOUTS["right"], header)
+    learnt = learn_profile(raw)
+    kinds = list(FrameCollection(raw, profile=learnt).frames["kind"])
+    assert kinds == ["bias"] * 5 + ["unknown"] * 17
+    assert "no card says what kind a frame is" in learnt.to_toml()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "wrong kind", "saturated flat", "nan"])
+def test_faults(fault, tmp_path):
+    """Frames that are not what they say do not spoil what is learnt."""
+    simulate_night(tmp_path, "nickel", seed=4, faults=[fault])
+    learnt = learn_profile(tmp_path / "raw")
+    assert learnt.amplifiers[0].data == "[1:1024,1:256]"
+    assert learnt.amplifiers[0].overscan == "[1025:1056,1:256]"
+    assert learnt.amplifiers[0].gain == pytest.approx(1.78, rel=0.02)
+
+
+def test_several_detectors(tmp_path):
+    """Each gets its amplifiers, with its own gain and sections."""
+    raw = tmp_path / "raw"
+    for chip, gain in (("1", 1.5), ("2", 2.5)):
+        amp = Amp((0, 270, 0, 240), (((270, 300, 0, 240), 1),), gain=gain)
+        write_night(raw / chip, (240, 300), [amp], plain_header, cards={"CCDID": int(chip)}, seed=int(chip))
+    learnt = learn_profile(raw)
+    assert [item.detector for item in learnt.amplifiers] == ["1", "2"]
+    assert [item.gain for item in learnt.amplifiers] == pytest.approx([1.5, 2.5], rel=0.03)
+
+
+def test_dead_borders(tmp_path):
+    """Narrow ones are trimmed all round, a wide one is cut off the data."""
+    shape, amps = LAYOUTS["right"]
+    learnt = learn_profile(write_night(tmp_path / "one", shape, amps, plain_header, dead=[(0, 270, 0, 2)]))
+    assert (learnt.policy.edge, learnt.amplifiers[0].data) == (2, "[1:270,1:240]")
+    cards = {"DATASEC": "[1:270,1:240]"}
+    raw = write_night(tmp_path / "two", shape, amps, plain_header, dead=[(0, 270, 220, 240)], cards=cards)
+    learnt = learn_profile(raw)
+    assert (learnt.policy.edge, learnt.amplifiers[0].data) == (0, "[1:270,1:220]")
+    assert learnt.amplifiers[0].parallel_overscan == "none"
+
+
 def test_bad_and_odd_files_are_named(tmp_path):
     """A broken file, a file of zeros and one of another shape do not stop it."""
     raw = write_night(tmp_path / "raw", *LAYOUTS["right"], plain_header)
@@ -283,7 +349,8 @@ def test_an_even_leak_is_seen_too(tmp_path):
     amp = Amp((0, 270, 0, 240), (((270, 300, 0, 240), 1),), trail=30, pattern=(0.01, 1e9))
     learnt = learn_profile(write_night(tmp_path / "raw", (240, 300), [amp], plain_header))
     assert learnt.amplifiers[0].overscan == "none"
-    assert "of the light beside them, row by row" in next(item.evidence for item in learnt.findings if item.key == "amplifiers.overscan")
+    told = next(item.evidence for item in learnt.findings if item.key == "amplifiers.overscan")
+    assert "of the light beside them, row by row" in told
 
 
 def test_json(tmp_path):

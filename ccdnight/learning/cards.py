@@ -15,6 +15,9 @@ _STRUCTURE = re.compile(
     r"|COMMENT|HISTORY|BUNIT|)"
 )
 
+#: What a profile can name as a keyword.
+_SPELT = re.compile(r"(?=.{1,66}$)[A-Z0-9_.-]+( [A-Z0-9_.-]+)*")
+
 
 @dataclass(frozen=True)
 class Cards:
@@ -52,7 +55,7 @@ class Cards:
         values, comments = {}, {}
         for place, header in enumerate(headers):
             for key in dict.fromkeys(header.keys()):
-                if _STRUCTURE.fullmatch(key):
+                if _STRUCTURE.fullmatch(key) or not _SPELT.fullmatch(key):
                     continue
                 value = card_value(header, key)
                 if isinstance(value, str):

@@ -16,6 +16,8 @@ __all__ = ["Electronics", "find_saturation", "measure_electronics"]
 
 #: Side of the middle of an amplifier that is measured, and frames that are used at the most.
 _SIDE, _BIASES, _FLATS, _GROUPS = 1024, 6, 4, 4
+#: A flat is saturated if more than this part of its pixels comes near saturation, or near the end of 16 bits.
+_SATURATED, _NEAR_SATURATION, _DIGITAL = 0.02, 0.97, 65535
 #: Pixels that must stand at one value at the top of the range, and how many times more than below it.
 _PILE, _EXCESS = 5, 4.0
 
@@ -43,7 +45,7 @@ class Electronics:
     noise_words: str
 
 
-def measure_electronics(cells, shots, edge):
+def measure_electronics(cells, shots, edge, saturations):
     """
     Measure each amplifier.
 
@@ -55,6 +57,8 @@ def measure_electronics(cells, shots, edge):
         Frames of one detector.
     edge : int
         Pixels at the borders that are left out.
+    saturations : list of float or None
+        Raw value in adu from which on pixels of each amplifier are saturated.
 
     Returns
     -------
@@ -62,12 +66,9 @@ def measure_electronics(cells, shots, edge):
     """
     biases = [shot for shot in shots if shot.kind == "bias"][:_BIASES]
     groups = _groups([shot for shot in shots if shot.kind in ("flat", "twilight")])
-    dark = _cuts(biases, cells, edge)
-    lit = {name: _cuts(group, cells, edge) for name, group in groups.items()}
-    return [
-        _measure([cut[i] for cut in dark], {name: [cut[i] for cut in cuts] for name, cuts in lit.items()})
-        for i in range(len(cells))
-    ]
+    dark = _cuts(biases, cells, edge, saturations)
+    lit = {name: _cuts(group, cells, edge, saturations) for name, group in groups.items()}
+    return [_measure(_fine(dark, i), {name: _fine(cuts, i)[:_FLATS] for name, cuts in lit.items()}) for i in range(len(cells))]
 
 
 def _groups(flats):
@@ -77,26 +78,33 @@ def _groups(flats):
         groups[f"filter {shot.facts.filter}" if shot.facts.filter else "no filter"].append(shot)
     several = {name: group for name, group in groups.items() if len(group) > 1}
     best = sorted(several, key=lambda name: -max(shot.level for shot in several[name]))[:_GROUPS]
-    return {name: several[name][:_FLATS] for name in best}
+    return {name: several[name][: 2 * _FLATS] for name in best}
 
 
-def _cuts(shots, cells, edge):
+def _fine(cuts, place):
+    """Frames of one amplifier that are not saturated."""
+    return [cut[place] for cut in cuts if cut[place] is not None]
+
+
+def _cuts(shots, cells, edge, saturations):
     """The middle of every amplifier in each frame, the level of its own overscan subtracted."""
     cuts = []
     for shot in shots:
         image = read_shot(shot)
         if image is not None:
-            cuts.append([_cut(image, cell, edge) for cell in cells])
+            cuts.append([_cut(image, *pair, edge) for pair in zip(cells, saturations, strict=True)])
     return cuts
 
 
-def _cut(image, cell, edge):
+def _cut(image, cell, saturation, edge):
     parts = []
     for part in cell.data:
         inner = slice(part.start + edge, part.stop - edge) if part.stop - part.start > 4 * edge else part
         margin = max(0, (inner.stop - inner.start - _SIDE) // 2)
         parts.append(slice(inner.start + margin, inner.stop - margin))
     pixels = image[tuple(parts)].astype(np.float64)
+    if np.mean(pixels >= _NEAR_SATURATION * (saturation or _DIGITAL)) > _SATURATED:
+        return None
     if cell.overscan is not None:
         pixels -= clipped_moments(image[_usable(cell)], sigma=4)[0]
     return CCDData(pixels, unit=u.adu)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+from ccdnight.profiles import list_profiles
 from ccdnight.storage import card_value
 
 __all__ = ["match_rules", "one_camera", "profile_name"]
@@ -90,4 +91,6 @@ def profile_name(cards, source):
     key = next((key for key in _FIRST if _constant(cards, key)), None)
     text = str(cards.distinct(key)[0]) if key else str(source).rstrip("/\\").replace("\\", "/").split("/")[-1]
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-    return name or "camera"
+    name = name or "camera"
+    # Asked for by its name, one that ccdnight brings would come instead.
+    return f"{name}-learnt" if name in list_profiles() else name

@@ -277,13 +277,14 @@ def _choose(cell, found):
         run, usable = best
         run = _shortened(run, usable.cut, cell.data[axis])
         names = "columns" if axis == 1 else "rows"
-        told = f"{names} {run[0] + 1} to {run[1]} hold less than a tenth of the light beside them in flats; {usable.evidence}"
+        seen = f"{names} {run[0] + 1} to {run[1]} hold less than a tenth of the light beside them in flats"
+        told = f"{seen}; {usable.evidence}"
         section = (cell.data[0], slice(*run)) if axis == 1 else (slice(*run), cell.data[1])
         if usable.skip is None:
             cell.notes["unusable"] = told
         elif cell.overscan is None:
             cell.overscan, cell.skip = section, usable.skip
-            cell.notes["overscan"] = f"{names} {run[0] + 1} to {run[1]} hold less than a tenth of the light beside them in flats"
+            cell.notes["overscan"] = seen
             cell.notes["overscan_skip"] = usable.evidence
         else:
             cell.parallel = (_shorter(run, usable.skip, cell.data[axis]), cell.data[1])

@@ -132,8 +132,9 @@ def _learn_detector(shots, stated):
     if maps.lit is None and maps.dark is None:
         maps = make_light_map_of_anything(shots)
     layout = find_layout(maps, stated)
-    measured = measure_electronics(layout.cells, shots, layout.edge)
-    return layout, measured, [find_saturation(cell, shots) for cell in layout.cells]
+    saturations = [find_saturation(cell, shots) for cell in layout.cells]
+    measured = measure_electronics(layout.cells, shots, layout.edge, [value for value, _ in saturations])
+    return layout, measured, saturations
 
 
 def make_light_map_of_anything(shots):

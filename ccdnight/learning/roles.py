@@ -165,10 +165,23 @@ def _filters(role, cards):
         return role
     named = [key for key in role.keywords if any(_is_text(value) for value in cards.distinct(key))] or role.keywords
     varied = [key for key in named if len(cards.distinct(key)) > 1]
+    wheels = _wheels(cards, varied)
+    if wheels:
+        return Role((wheels,), f"{_told(cards, wheels)}; these are wheels that work together")
     if varied and len(varied) < len(named):
         named = varied
         return Role(tuple(named), f"{_told(cards, named)}; the other filter cards are the same in all frames")
     return Role(tuple(named), _told(cards, named))
+
+
+def _wheels(cards, keys):
+    """Cards of several wheels, where none of them alone tells the filter."""
+    for one in keys:
+        same = tuple(key for key in keys if re.sub(r"\d", "", key) == re.sub(r"\d", "", one))
+        together = len(set(zip(*(cards.values[key] for key in same), strict=True)))
+        if len(same) > 1 and together > max(len(set(cards.values[key])) for key in same):
+            return same
+    return ()
 
 
 def _binning(cards):
