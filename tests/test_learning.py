@@ -65,6 +65,26 @@ LAYOUTS = {
             Amp((200, 380, 180, 360), (((380, 400, 180, 360), 1),), gain=1.7, level=1100),
         ],
     ),
+    "cross": (
+        (352, 400),
+        [
+            Amp((0, 180, 0, 160), (((180, 200, 0, 160), 1), ((0, 180, 160, 176), 0)), gain=1.4, level=1000),
+            Amp((220, 400, 0, 160), (((200, 220, 0, 160), 1), ((220, 400, 160, 176), 0)), gain=1.6, level=1030),
+            Amp((0, 180, 192, 352), (((180, 200, 192, 352), 1), ((0, 180, 176, 192), 0)), gain=1.5, level=960),
+            Amp((220, 400, 192, 352), (((200, 220, 192, 352), 1), ((220, 400, 176, 192), 0)), gain=1.7, level=1080),
+        ],
+    ),
+    "four in a row": (
+        (256, 464),
+        [
+            Amp((100 * i, 100 * i + 100, 0, 256), (((400 + 16 * i, 416 + 16 * i, 0, 256), 1),), gain=1.5, level=level)
+            for i, level in enumerate((1000, 1034, 966, 1017))
+        ],
+    ),
+    "prescan and overscan": (
+        (256, 330),
+        [Amp((20, 300, 0, 256), (((300, 330, 0, 256), 1), ((0, 20, 0, 256), 1)))],
+    ),
     "two, one above the other": (
         (400, 260),
         [
@@ -128,6 +148,25 @@ class TestSimulated:
         _, _, _, learnt = simulated
         assert profile_from_toml(learnt.to_toml()) == learnt.profile
         assert pickle.loads(pickle.dumps(learnt)) == learnt
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "data", "overscan", "gain", "read_noise"),
+    [
+        ("nickel-2024-05-13", "[1:1024,1:1024]", "[1025:1056,1:1024]", 1.78, 9.5),
+        ("arcsat-2025-06-01", "[1:1024,1:1024]", "none", 1.34, 16.3),
+    ],
+)
+def test_real_nights(name, data, overscan, gain, read_noise, realdata):
+    """The profiles that were written by hand list the frames alike."""
+    learnt = learn_profile(realdata / name)
+    assert same_table(realdata / name, None, learnt) == NO_DIFFERENCE
+    (found,) = learnt.amplifiers
+    assert (found.data, found.overscan) == (data, overscan)
+    assert found.gain == pytest.approx(gain, rel=0.02)
+    assert found.read_noise == pytest.approx(read_noise, rel=0.03)
+    assert learnt.dialect.gain == (() if name.startswith("nickel") else get_profile("generic").dialect.gain)
 
 
 def test_lfc(tmp_path):
@@ -325,6 +364,14 @@ def test_bad_and_odd_files_are_named(tmp_path):
     learnt = learn_profile(raw)
     assert set(learnt.unusable) == {"broken.fits", "zeros.fits", "window.fits"}
     assert learnt.amplifiers[0].data == "[1:270,1:240]"
+
+
+def test_header_numbers_count_only_if_right(tmp_path):
+    """Of two cards that state a gain the one that was measured is kept."""
+    cards = {"EGAIN": 0.3, "GAIN": 1.48, "RDNOISE": 20.0}
+    learnt = learn_profile(write_night(tmp_path / "raw", *LAYOUTS["right"], plain_header, cards=cards))
+    assert learnt.dialect.gain == ("GAIN",)
+    assert learnt.dialect.read_noise == ()
 
 
 def test_header_sections_count_only_if_right(tmp_path):

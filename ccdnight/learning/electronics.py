@@ -68,7 +68,10 @@ def measure_electronics(cells, shots, edge, saturations):
     groups = _groups([shot for shot in shots if shot.kind in ("flat", "twilight")])
     dark = _cuts(biases, cells, edge, saturations)
     lit = {name: _cuts(group, cells, edge, saturations) for name, group in groups.items()}
-    return [_measure(_fine(dark, i), {name: _fine(cuts, i)[:_FLATS] for name, cuts in lit.items()}) for i in range(len(cells))]
+    return [
+        _measure(_fine(dark, i), {name: _fine(cuts, i)[:_FLATS] for name, cuts in lit.items()})
+        for i in range(len(cells))
+    ]
 
 
 def _groups(flats):

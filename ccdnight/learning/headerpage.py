@@ -65,20 +65,25 @@ def put_dialect(page, cards, roles, kinds, detectors, sections):
 def _put_number(page, name, cards, measured):
     keys = [key for key in getattr(get_profile("generic").dialect, name) if cards.part(key)]
     values = [getattr(item, name) for item in measured if getattr(item, name) is not None]
-    for key in keys:
-        stated = [number_of(value) for value in cards.distinct(key)]
-        shown, comment = ", ".join(map(str, cards.distinct(key)[:3])), cards.comments[key]
-        if values and any(n is not None and abs(n / v - 1) < _BELIEVED for n in stated for v in values):
-            page.put(name, (key,), f"{key} = {shown} agrees with what was measured")
-            return
-        if values:
-            page.put(name, (), f"{key} = {shown} ({comment or 'no comment'}) is not what was measured: {values[0]:.2f}")
-            return
-        if _INDEX.search(comment):
-            page.put(name, (), f"{key} = {shown} ({comment}) looks like the number of a setting")
-            return
+    shown = {key: ", ".join(map(str, cards.distinct(key)[:3])) for key in keys}
+    agree = [key for key in keys if _agrees(cards.distinct(key), values)]
     if not keys:
         page.say(f"{name}: no card of the header states it")
+    elif agree:
+        page.put(name, tuple(agree), "; ".join(f"{key} = {shown[key]} agrees with what was measured" for key in agree))
+    elif values:
+        told = "; ".join(f"{key} = {shown[key]} ({cards.comments[key] or 'no comment'})" for key in keys)
+        page.put(name, (), f"{told}: not what was measured, {values[0]:.2f}")
+    elif any(_INDEX.search(cards.comments[key]) for key in keys):
+        told = "; ".join(f"{key} = {shown[key]} ({cards.comments[key]})" for key in keys)
+        page.put(name, (), f"{told}: looks like the number of a setting")
+    else:
+        page.say(f"{name}: {', '.join(keys)} could not be held against a measurement; left at the generic default")
+
+
+def _agrees(stated, measured):
+    numbers = [number for number in map(number_of, stated) if number is not None]
+    return any(abs(number / value - 1) < _BELIEVED for number in numbers for value in measured)
 
 
 def _put_sections(page, layout, stated, broken):

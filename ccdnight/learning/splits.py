@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["find_splits", "sharpest", "step_in"]
 
 #: Numbers of amplifiers that share a stretch equally, in the order in which they are tried.
-_DIVISIONS = (2, 4, 3, 8)
+_DIVISIONS = (8, 4, 3, 2)
 #: Smallest steps that count: in errors, in adu of the bias, and relative in the light of flats.
 _ERRORS, _BIAS_STEP, _LIGHT_STEP = 8.0, 0.5, 0.01
 #: A step is so many times larger than the scatter of single columns, which have patterns of their own.
