@@ -20,6 +20,8 @@ _SIDE, _BIASES, _FLATS, _GROUPS = 1024, 6, 4, 4
 _SATURATED, _NEAR_SATURATION, _DIGITAL = 0.02, 0.97, 65535
 #: Pixels that must stand at one value at the top of the range, and how many times more than below it.
 _PILE, _EXCESS = 5, 4.0
+#: What is looked at for a pile: values above this part of the highest.
+_TOP = 0.94
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,8 @@ def find_saturation(cell, shots):
         values = image[cell.data].ravel()
         values = values[np.isfinite(values)]
         highest = max(highest, float(values.max()))
-        tops.append(values[values > 0.5 * values.max()])
+        # A flat near the top would give all its pixels, of which a million tell as much.
+        tops = [top[top > _TOP * highest] for top in (*tops, values[values > _TOP * highest][:1_000_000])]
     if not tops:
         return None, "no frame with light in it"
     return _pile(np.concatenate(tops), highest, chosen[0].raw.header)
