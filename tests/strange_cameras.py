@@ -8,6 +8,7 @@ from astropy.io import fits
 
 __all__ = [
     "Amp",
+    "coded_header",
     "maxim_header",
     "observatory_header",
     "plain_header",
@@ -90,6 +91,12 @@ def shutter_header(kind, exposure, band, target, moment):
         "DATE-OBS": moment.strftime("%Y-%m-%d"),
         "UT": moment.strftime("%H:%M:%S"),
     }
+
+
+def coded_header(kind, exposure, band, _, moment):
+    """Letters for the kinds that mean nothing to anybody else."""
+    cards = plain_header(kind, exposure, band, None, moment)
+    return cards | {"IMAGETYP": {"bias": "1a", "dark": "2b", "flat": "3c", "science": "4d"}[kind]}
 
 
 def wheels_header(kind, exposure, band, target, moment):

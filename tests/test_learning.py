@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from strange_cameras import (
     PLAN,
     Amp,
+    coded_header,
     maxim_header,
     observatory_header,
     plain_header,
@@ -246,6 +247,14 @@ def test_dialects(name, tmp_path):
     assert learnt.amplifiers[0].gain == pytest.approx(3.0, rel=0.03)
     if name != "shutter":
         assert not table["temperature"].mask.any()
+
+
+def test_codes_for_the_kinds(tmp_path):
+    """Words that mean nothing are learnt from what the frames look like."""
+    raw = write_night(tmp_path / "raw", *LAYOUTS["right"], coded_header)
+    learnt = learn_profile(raw)
+    table = FrameCollection(raw, profile=learnt).frames
+    assert list(table["kind"]) == [kind for kind, count, *_ in PLAN for _ in range(count)]
 
 
 def test_two_filter_wheels(tmp_path):

@@ -63,7 +63,7 @@ def learn_kinds(cards, pixel_kinds, exposures):
     -------
     KindWords
     """
-    key = _keyword(cards, pixel_kinds)
+    key = _keyword(cards, pixel_kinds) or _coded(cards, pixel_kinds)
     found = KindWords()
     if key is None:
         _shutter_rules(found, cards, pixel_kinds)
@@ -107,6 +107,19 @@ def _keyword(cards, pixel_kinds):
         namely = bool(re.search(r"TYP|KIND|IMG|CLASS|CATG", key))
         scored.append((rank, typed, -namely, -len(set(kinds) - {""}), -agreed, place, key))
     return min(scored)[-1] if scored else None
+
+
+def _coded(cards, pixel_kinds):
+    """A keyword whose words mean nothing to us, but go with what the frames look like."""
+    for key in (*get_profile("generic").dialect.kind, *filter(_SHUTTER.search, cards.values)):
+        words = cards.values.get(key)
+        if words is None or cards.part(key) < 1 or not 2 <= len(cards.distinct(key)) <= _MOST_WORDS // 2:
+            continue
+        looks = [Counter(look for look, own in zip(pixel_kinds, words, strict=True) if own == word) for word in words]
+        pure = all(look.most_common(1)[0][1] >= _SURE * look.total() for look in looks)
+        if pure and len({look.most_common(1)[0][0] for look in looks}) > 2:
+            return key
+    return None
 
 
 def _count(counter):

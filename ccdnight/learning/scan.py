@@ -180,6 +180,7 @@ def _star_part(strip, noise):
     """Part of the pixels that stand, together with their neighbor, above what lies ten pixels to both sides."""
     if strip.shape[1] < 64:
         return 0.0
-    around = (strip[:, :-21] + strip[:, 1:-20] + strip[:, 20:-1] + strip[:, 21:]) / 4
+    # Above both sides, or the data next to an overscan would be stars.
+    around = np.maximum(strip[:, :-21] + strip[:, 1:-20], strip[:, 20:-1] + strip[:, 21:]) / 2
     high = strip[:, 10:-11] - around > _STAR_SIGMA * noise
     return float(np.mean(high[:, 1:] & high[:, :-1]))
