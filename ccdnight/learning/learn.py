@@ -11,7 +11,7 @@ from ccdnight.learning.headersections import sections_in
 from ccdnight.learning.identity import match_rules, one_camera, profile_name
 from ccdnight.learning.kinds import learn_kinds
 from ccdnight.learning.layout import find_layout
-from ccdnight.learning.lightmap import make_light_map
+from ccdnight.learning.lightmap import LightMap, make_light_map, read_shot
 from ccdnight.learning.result import with_evidence
 from ccdnight.learning.roles import find_roles
 from ccdnight.learning.scan import commonest_shape, find_shots, look
@@ -130,18 +130,12 @@ def _by_detector(shots):
 def _learn_detector(shots, stated):
     maps = make_light_map(shots)
     if maps.lit is None and maps.dark is None:
-        maps = make_light_map_of_anything(shots)
+        # Frames of unknown kind tell their shape and nothing else.
+        maps = LightMap(read_shot(shots[0]), None, 0.0, [], [], 0.0, "", "")
     layout = find_layout(maps, stated)
     saturations = [find_saturation(cell, shots) for cell in layout.cells]
     measured = measure_electronics(layout.cells, shots, layout.edge, [value for value, _ in saturations])
     return layout, measured, saturations
-
-
-def make_light_map_of_anything(shots):
-    """A map of frames of unknown kind, which tells their shape and nothing else."""
-    from ccdnight.learning.lightmap import LightMap, read_shot
-
-    return LightMap(read_shot(shots[0]), None, 0.0, [], [], 0.0, "", "")
 
 
 def _page(header, shots, left_out, detectors, sections):
