@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+import numpy as np
+
 from ccdnight.exceptions import InputError
 from ccdnight.learning.camerapage import put_amplifiers, put_policy, typical_modes
 from ccdnight.learning.cards import Cards
@@ -11,7 +13,7 @@ from ccdnight.learning.headersections import sections_in
 from ccdnight.learning.identity import match_rules, one_camera, profile_name
 from ccdnight.learning.kinds import learn_kinds
 from ccdnight.learning.layout import find_layout
-from ccdnight.learning.lightmap import LightMap, make_light_map, read_shot
+from ccdnight.learning.lightmap import LightMap, make_light_map
 from ccdnight.learning.result import with_evidence
 from ccdnight.learning.roles import find_roles
 from ccdnight.learning.scan import commonest_shape, find_shots, look
@@ -131,7 +133,7 @@ def _learn_detector(shots, stated):
     maps = make_light_map(shots)
     if maps.lit is None and maps.dark is None:
         # Frames of unknown kind tell their shape and nothing else.
-        maps = LightMap(read_shot(shots[0]), None, 0.0, [], [], 0.0, "", "")
+        maps = LightMap(np.zeros(shots[0].raw.shape, np.float32), None, 0.0, [], [], 0.0, "", "")
     layout = find_layout(maps, stated)
     saturations = [find_saturation(cell, shots) for cell in layout.cells]
     measured = measure_electronics(layout.cells, shots, layout.edge, [value for value, _ in saturations])
