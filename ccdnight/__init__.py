@@ -19,6 +19,7 @@ _NAMES = {
     "combine": "combining",
     "flag_cosmic_rays": "cosmicrays",
     "get_profile": "profiles",
+    "learn_profile": "learning",
     "list_profiles": "profiles",
     "make_bias": "masters",
     "make_dark": "masters",
@@ -31,8 +32,19 @@ _NAMES = {
     "write_ccd": "products",
 }
 _SUBMODULES = (
-    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "masters"),
-    *("night", "profiles", "provenance", "readout", "reduction", "simulate", "stacking", "statistics", "storage"),
+    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "learning"),
+    *(
+        "masters",
+        "night",
+        "profiles",
+        "provenance",
+        "readout",
+        "reduction",
+        "simulate",
+        "stacking",
+        "statistics",
+        "storage",
+    ),
 )
 
 __all__ = [
@@ -49,6 +61,7 @@ __all__ = [
     "combine",
     "flag_cosmic_rays",
     "get_profile",
+    "learn_profile",
     "list_profiles",
     "make_bias",
     "make_dark",

@@ -355,6 +355,44 @@ def profile_show(name, as_json):
     click.echo(text, nl=False)
 
 
+@profile.command("learn")
+@_raw
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the profile to this file.")
+@click.option("--name", metavar="NAME", help="Of the profile; by default that of the camera.")
+@_json_option
+def profile_learn(raw, output, name, as_json):
+    """Learn a profile from the raw frames in RAW; each value comes with its evidence.
+
+    \b
+    Example: ccdnight profile learn 2016-01-15/ -o mycam.toml
+    """
+    from ccdnight import storage
+    from ccdnight.learning import learn_profile
+
+    learnt = learn_profile(raw, name=name)
+    if output:
+        storage.write_text(output, learnt.to_toml())
+    for path, reason in learnt.unusable.items():
+        click.echo(f"left out: {path}: {reason}", err=True)
+    if as_json:
+        _print_json(learnt.summary())
+    elif not output:
+        click.echo(learnt.to_toml(), nl=False)
+    else:
+        _tell_learnt(learnt, output)
+    sys.exit(PARTLY if learnt.unusable else DONE)
+
+
+def _tell_learnt(learnt, output):
+    missing = [item.key for item in learnt.findings if item.value is None]
+    click.echo(f"profile {learnt.name}, {len(learnt.amplifiers)} amplifiers: {output}")
+    for item in learnt.amplifiers:
+        overscan = f"overscan {item.overscan or 'as the header says'}, {item.overscan_skip} skipped"
+        numbers = f"gain {item.gain or 'not found'}, read noise {item.read_noise or 'not found'}"
+        click.echo(f"{' '.join(filter(None, (item.detector, item.name))) or 'detector'}: {overscan}, {numbers}")
+    click.echo(f"not found, left at the generic default: {', '.join(dict.fromkeys(missing)) or 'nothing'}")
+
+
 @main.command()
 @click.argument("profile", metavar="PROFILE")
 @click.argument("out", type=click.Path(path_type=Path))

@@ -263,6 +263,24 @@ def test_nickel_kind_rests_on_shutter_and_target(shutter, target, exposure, kind
     assert read_facts(header, get_profile("nickel")).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ({"FILTER1": "R", "FILTER2": "Open"}, "R"),
+        ({"FILTER1": "clear", "FILTER2": "V"}, "V"),
+        ({"FILTER1": "ND2", "FILTER2": "V"}, "ND2+V"),
+        ({"FILTER1": "Open", "FILTER2": "Clear"}, "Open"),
+        ({"FILTER2": "Clear"}, "Clear"),
+        ({"FILTER1": " ", "FILTNAM": "B"}, "B"),
+    ],
+)
+def test_filter_wheels(header, name):
+    """Wheels that work together give one name, open places left out of it."""
+    profile = profile_from_toml("format = 1\nname = 'wheels'\ndialect = {filter = [['FILTER1', 'FILTER2'], 'FILTNAM']}")
+    assert read_facts(header, profile).filter == name
+    assert profile_from_toml(profile_to_toml(profile)).dialect.filter == (("FILTER1", "FILTER2"), "FILTNAM")
+
+
 # Matching
 
 
@@ -447,6 +465,9 @@ def test_byte_order_mark_is_no_mistake(tmp_path):
         ("dialect = {exposure = ['T=']}", "dialect.exposure[0]", "'T=' is no header keyword"),
         ("dialect = {binning = [['A', 'B', 'C']]}", "dialect.binning", "keywords and of pairs of keywords"),
         ("dialect = {binning = [[1, 'B']]}", "dialect.binning[0][0]", "1 is no header keyword"),
+        ("dialect = {filter = [[]]}", "dialect.filter", "a list of keywords and of lists of keywords (of wheels)"),
+        ("dialect = {filter = [['A', 1]]}", "dialect.filter[0][1]", "1 is no header keyword"),
+        ("dialect = {filter = 5}", "dialect.filter", "a list of keywords and of lists of keywords (of wheels)"),
         ("kinds = {biass = 'b'}", "kinds.biass", "did you mean 'bias'?"),
         ("kinds = {bias = [1]}", "kinds.bias[0]", "1 is not a pattern"),
         ("rules = 1", "rules", "1 is not a list of tables, each of which is written [[rules]]"),

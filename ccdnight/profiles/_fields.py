@@ -49,6 +49,16 @@ def _binning(value, key, notes):
     return WRONG if any(pair is WRONG for pair in pairs) else tuple(pairs)
 
 
+def _filter(value, key, notes):
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or [] in values:
+        notes.add(key, f"{shown(value)} is not allowed; a list of keywords and of lists of keywords (of wheels) is")
+        return WRONG
+    read = [texts(v, f"{key}[{i}]", notes, read=keyword) if isinstance(v, list) else keyword(v, f"{key}[{i}]", notes)
+            for i, v in enumerate(values)]  # fmt: skip
+    return WRONG if any(item is WRONG for item in read) else tuple(read)
+
+
 def _match_columns(value, key, notes):
     return texts(value, key, notes, read=partial(choice, allowed=MATCH_COLUMNS))
 
@@ -82,7 +92,8 @@ _POLICY_NUMBERS = {
     "scale_flats": yes_no,
 }
 _POLICY = _POLICY_NUMBERS | {name: partial(choice, allowed=allowed) for name, allowed in POLICY_CHOICES.items()}
-_DIALECT = {item.name: partial(texts, read=keyword) for item in fields(Dialect)} | {"binning": _binning}
+_DIALECT = {item.name: partial(texts, read=keyword) for item in fields(Dialect)}
+_DIALECT |= {"binning": _binning, "filter": _filter}
 _AMPLIFIER = {
     "detector": text,
     "name": text,

@@ -165,7 +165,7 @@ def read_facts(header, profile):
         ignored=ignored,
         exposure=exposure,
         dark_time=_dark_time(header, dialect, exposure),
-        filter=_text(header, dialect.filter),
+        filter=_filter(header, dialect.filter),
         object=_text(header, dialect.object),
         time=_time(header, dialect),
         temperature=temperature,
@@ -179,6 +179,19 @@ def read_facts(header, profile):
 def _text(header, keys):
     key, value = first_value(header, keys)
     return re.sub(r"\s+", " ", str(value)).strip() if key else ""
+
+
+#: Places of a filter wheel without a filter.
+_OPEN = ("open", "clear", "clr", "empty", "none", "air", "hole", "free", "blank", "0")
+
+
+def _filter(header, choices):
+    for keys in choices:
+        texts = [text for key in ([keys] if isinstance(keys, str) else keys) if (text := _text(header, (key,)))]
+        if texts:
+            named = [text for text in texts if len(texts) == 1 or not matches_globs(text, _OPEN)]
+            return "+".join(named) or texts[0]
+    return ""
 
 
 def _exposure(header, dialect, problems):

@@ -76,7 +76,8 @@ class Dialect:
     Which header keywords mean what, in the order of trust.
 
     Each attribute is a tuple of keywords; the first one that is in the header and can be read is taken.
-    `binning` holds keyword pairs (columns, rows) or single keywords with a value like '2 2'.
+    `binning` holds keyword pairs (columns, rows) or single keywords with a value like '2 2'. An entry of
+    `filter` may be the keywords of several filter wheels, whose names are joined by '+', open places left out.
     `overscan_columns` and `overscan_rows` name cards which count overscan columns at the right and
     overscan rows at the top of the frame.
     """
@@ -84,7 +85,7 @@ class Dialect:
     kind: tuple[str, ...] = ()
     exposure: tuple[str, ...] = ()
     dark_time: tuple[str, ...] = ()
-    filter: tuple[str, ...] = ()
+    filter: tuple[str | tuple[str, ...], ...] = ()
     object: tuple[str, ...] = ()
     time: tuple[str, ...] = ()
     time_of_day: tuple[str, ...] = ()

@@ -112,7 +112,8 @@ def _facts(values, night, exposure, dialect):
     for name, value in facts.items():
         keywords = getattr(dialect, name)
         if keywords and value not in ("", None):
-            values.setdefault(keywords[0], value)
+            first = keywords[0] if isinstance(keywords[0], str) else keywords[0][0]
+            values.setdefault(first, value)
     for keyword in dialect.binning[0] if dialect.binning else ():
         values.setdefault(keyword, 1 if len(dialect.binning[0]) == 2 else "1 1")
 

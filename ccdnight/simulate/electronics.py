@@ -153,11 +153,13 @@ def _overscan(block, signal, physics, rng):
     if physics.overscan_scatter and readout.overscan_scatter:
         out += rng.normal(0, readout.overscan_scatter, (lines, 1)).astype(np.float32)
     if physics.trailing_charge:
-        out[:, : len(readout.overscan_start)] += np.array(readout.overscan_start[:width], np.float32)
         after = columns.start >= block.raw[1].stop if beside else rows.start >= block.raw[0].stop
+        # What is read first lies next to the data, on whichever side of it the overscan is.
+        first = out if after else out[:, ::-1]
+        first[:, : len(readout.overscan_start)] += np.array(readout.overscan_start[:width], np.float32)
         edge = (signal if beside else signal.T)[:, -1 if after else 0]
         late = deferred_charge(edge[:lines], width, readout.trailing) / np.float32(readout.gain)
-        out[: len(late)] += late
+        first[: len(late)] += late
     return out if beside else out.T
 
 
