@@ -1,28 +1,33 @@
-"""
-The first task of a night: gain and read noise of every amplifier, held against header and profile.
+"""The first task of a night: gain and read noise of every amplifier, held against header and profile."""
 
-Where the profile has a value it is used; without one the measurement, if it is better than 3 %; the header last.
-"""
-
+import math
 from dataclasses import replace
 from pathlib import Path
 
+from astropy.table import Table
+
 from ccdnight import storage
-from ccdnight.detector import estimate_gain, estimate_read_noise
+from ccdnight.detector.gain import gain_of
+from ccdnight.detector.read_noise import read_noise_by_amplifier
+from ccdnight.detector.series import open_frames
+from ccdnight.detector.transfer import ALIKE, CURVED, levels_apart, transfer_by_amplifier
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.profiles.interpret import first_number
+from ccdnight.settling import settle
 
-__all__ = ["DETECTOR_COLUMNS", "measure_detectors"]
+__all__ = ["DETECTOR_COLUMNS", "detector_table", "measure_detectors"]
 
-#: Columns of detector.ecsv; gains in electron/adu, read noises in electron.
+#: Columns of detector.ecsv; gains in electron/adu, read noises in electron (`read_noise_adu` in adu).
 DETECTOR_COLUMNS = (
     *("detector", "binning", "read_mode", "amplifier", "gain", "gain_error", "read_noise", "read_noise_error"),
     *("header_gain", "header_read_noise", "profile_gain", "profile_read_noise", "gain_used", "read_noise_used"),
-    "remark",
+    *("gain_from", "read_noise_from", "read_noise_adu", "signal", "pairs", "areas", "region", "remark"),
 )
 _NAN = float("nan")
-#: A gain that is measured to no better than this part does not take precedence over the header's.
-_POOR = 0.03
+#: Flats and biases that are looked at, and levels of a photon transfer curve.
+_MOST_FLATS, _MOST_BIASES, _MOST_STEPS = 4, 8, 10
+#: Where headers speak of a gain even if the profile does not believe it.
+_GAIN_CARDS, _NOISE_CARDS = ("EGAIN", "GAIN"), ("RDNOISE", "READNOIS", "ENOISE", "RON")
 
 
 def measure_detectors(folder, profile, frames, levels, _outcomes=None):
@@ -49,10 +54,11 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
     """
     rows, notes, filled = [], [], {}
     for key in sorted({key for _, _, key, _ in frames}):
-        amplifiers = profile.amplifiers_of(key[0])
-        measured, remark = _measure(folder, profile, [item for item in frames if item[2] == key], levels, amplifiers)
-        for amplifier in amplifiers:
-            row, settled = _settle(folder, profile, key, amplifier, measured, remark, frames)
+        own = [item for item in frames if item[2] == key]
+        found, remark = _measure(folder, profile, own, levels, notes)
+        header = storage.read_header(Path(folder, own[0][0]), hdu=profile.hdu).header
+        for amplifier in profile.amplifiers_of(key[0]):
+            row, settled = _row(key, amplifier, found.get(amplifier.name), header, profile, remark)
             rows.append(row)
             # The first set of frames of a detector decides: a profile has one value for each amplifier.
             filled.setdefault((amplifier.detector, amplifier.name), settled)
@@ -60,28 +66,32 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
                 which = " ".join(part for part in ("detector", key[0], amplifier.name) if part)
                 notes.append(f"{which}: {row['remark']}")
     amplifiers = tuple(replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers)
-    return {"rows": rows, "profile": replace(profile, amplifiers=amplifiers), "notes": notes}
+    return {"rows": rows, "profile": replace(profile, amplifiers=amplifiers), "notes": list(dict.fromkeys(notes))}
 
 
-def _measure(folder, profile, frames, levels, amplifiers):
-    """Gain and read noise of one detector; several amplifiers are not told apart here."""
-    biases = [path for path, kind, _, _ in frames if kind == "bias"]
-    if len(amplifiers) > 1:
-        return None, "several amplifiers: measured values are not told apart, the profile's are used"
+def _measure(folder, profile, frames, levels, notes):
+    """Gain and read noise of the amplifiers of one detector, by name, and what prevented it."""
+    biases = [Path(folder, path) for path, kind, _, _ in frames if kind == "bias"][:_MOST_BIASES]
     if len(biases) < 2:
-        return None, "too few biases to measure it"
-    flats = _best_flats(frames, levels)
-    paths = [Path(folder, path) for path in biases[:8]]
+        return {}, "too few biases to measure it"
+    flats = [Path(folder, path) for path in _best_flats(frames, levels)]
+    ladder = [Path(folder, path) for path in _ladder(frames, levels)]
     try:
-        if len(flats) >= 2:
-            return estimate_gain([Path(folder, path) for path in flats], paths, profile=profile), ""
-        return estimate_read_noise(paths, profile=profile), "too few flats to measure the gain"
+        dark = open_frames(biases, profile, "biases")
+        if ladder:
+            found, remark = transfer_by_amplifier(open_frames(ladder, profile, "flats"), dark, tell=notes.append), ""
+        elif len(flats) >= 2:
+            found, remark = gain_of(open_frames(flats, profile, "flats"), dark, tell=notes.append), ""
+        else:
+            found = read_noise_by_amplifier(dark, tell=notes.append)
+            remark = "too few flats to measure the gain"
     except (MeasurementError, FrameError, InputError) as error:
-        return None, f"could not be measured: {error}"
+        return {}, f"could not be measured: {error}"
+    return {item.amplifier: item for item in found}, remark
 
 
 def _best_flats(frames, levels):
-    """Up to four flats of the filter that has most, those nearest in level."""
+    """Some flats of the filter that has most of them, those nearest to their middle level."""
     filters = {}
     for path, kind, _, name in frames:
         if kind == "flat" and levels.get(path, 0) > 0:
@@ -89,29 +99,82 @@ def _best_flats(frames, levels):
     if not filters:
         return []
     most = max(filters.values(), key=lambda paths: (len(paths), paths[0]))
-    return most[:4]
+    middle = sorted(levels[path] for path in most)[len(most) // 2]
+    nearest = sorted(most, key=lambda path: abs(levels[path] - middle))[:_MOST_FLATS]
+    return [path for path in most if path in nearest]
 
 
-def _settle(folder, profile, key, amplifier, measured, remark, frames):
-    header = storage.read_header(Path(folder, next(path for path, _, k, _ in frames if k == key))).header
-    header_gain, _ = first_number(header, profile.dialect.gain)
-    header_noise, _ = first_number(header, profile.dialect.read_noise)
-    gain = error = noise = noise_error = None
-    if measured is not None and hasattr(measured, "gain"):
-        gain, error = measured.gain.value, measured.gain_error.value
-        noise, noise_error = measured.read_noise.value, measured.read_noise_error.value
-    # A measurement from few pixels is no better than a header that was typed in by hand.
-    poor = gain is not None and not 0 < error <= _POOR * gain
-    used_gain = amplifier.gain or (header_gain if poor and header_gain else gain) or header_gain
-    if gain is None and measured is not None and used_gain:
-        noise = measured.read_noise_adu * used_gain
-        noise_error = measured.read_noise_error.value * used_gain
-    if used_gain is not None and amplifier.gain is None and used_gain != gain:
-        told = f"the gain, {header_gain:g} electron/adu, is the header's and could not be held against a measurement"
-        remark = f"{remark}; {told}" if remark else told
-    used_noise = amplifier.read_noise or noise or header_noise
+def _ladder(frames, levels):
+    """
+    Two flats of each of many levels, where there are such: they tell the brighter-fatter effect from the gain.
+
+    A single level of 40,000 electron has a gain that is a tenth too high by it.
+    """
+    dark = [levels[path] for path, kind, _, _ in frames if kind == "bias" and levels.get(path, math.nan) > 0]
+    bias = sorted(dark)[len(dark) // 2] if dark else 0.0
+    steps, last = {}, None
+    flats = [(name, levels.get(path, 0.0) - bias, path) for path, kind, _, name in frames if kind == "flat"]
+    for name, level, path in sorted(item for item in flats if item[1] > 0):
+        if last is not None and last[0] == name and last[1] >= ALIKE * level:
+            steps.setdefault(last[1], [last[2]]).append(path)
+            last = None
+        else:
+            last = (name, level, path)
+    if levels_apart(steps) < CURVED:
+        return []
+    chosen = sorted(steps)[:: max(1, math.ceil(len(steps) / _MOST_STEPS))]
+    return [path for level in chosen for path in steps[level]]
+
+
+def _row(key, amplifier, measured, header, profile, remark):
+    dialect = profile.dialect
+    header_gain, _ = first_number(header, dialect.gain or _GAIN_CARDS)
+    header_noise, _ = first_number(header, dialect.read_noise or _NOISE_CARDS)
+    gain = error = noise = noise_error = adu = None
+    if measured is not None:
+        adu = measured.read_noise_adu
+        if hasattr(measured, "gain"):
+            gain, error = float(measured.gain.value), float(measured.gain_error.value)
+    believed = settle("gain", "electron/adu", gain, error, amplifier.gain, header_gain if dialect.gain else None)
+    if header_gain is not None and not dialect.gain and gain is not None:
+        believed = _with_index(believed, gain, error, amplifier.gain, header_gain)
+    if adu is not None and believed.value is not None:
+        noise = adu * believed.value
+        relative = float((measured.read_noise_error / measured.read_noise).value)
+        noise_error = noise * relative
+    read = settle("read noise", "electron", noise, noise_error, amplifier.read_noise, header_noise)
     values = (gain, error, noise, noise_error, header_gain, header_noise, amplifier.gain, amplifier.read_noise)
-    values += (used_gain, used_noise)
-    numbers = [_NAN if value is None else float(value) for value in values]
-    row = dict(zip(DETECTOR_COLUMNS, (*key[:3], amplifier.name, *numbers, remark), strict=True))
-    return row, {"gain": used_gain, "read_noise": used_noise}
+    numbers = [_NAN if value is None else float(value) for value in (*values, believed.value, read.value)]
+    where = [getattr(measured, name, empty) for name, empty in (("pairs", 0), ("areas", 0), ("region", ""))]
+    extra = (believed.source, read.source, _NAN if adu is None else adu, getattr(measured, "signal", _NAN), *where)
+    words = "; ".join(part for part in (remark, believed.words, read.words) if part)
+    row = dict(zip(DETECTOR_COLUMNS, (*key[:3], amplifier.name, *numbers, *extra, words), strict=True))
+    return row, {"gain": believed.value, "read_noise": read.value}
+
+
+def _with_index(believed, gain, error, profile, header):
+    """A gain card that the profile does not believe in is named all the same where it is wrong."""
+    told = settle("gain", "electron/adu", gain, error, profile, header)
+    return believed if told.source == "header" else replace(believed, words=told.words)
+
+
+def detector_table(rows):
+    """
+    What `detector.ecsv` holds.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of `measure_detectors`.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+    """
+    table = Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
+    for name in DETECTOR_COLUMNS:
+        if name in ("read_noise_adu", "signal"):
+            table[name].unit = "adu"
+        elif ("gain" in name or "read_noise" in name) and not name.endswith("_from"):
+            table[name].unit = "electron / adu" if "gain" in name else "electron"
+    return table

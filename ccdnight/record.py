@@ -13,7 +13,7 @@ from astropy.table import Table
 from ccdnight import storage
 from ccdnight._version import version
 from ccdnight.exceptions import InputError, OutputError
-from ccdnight.measuring import DETECTOR_COLUMNS
+from ccdnight.measuring import detector_table
 from ccdnight.provenance import digest_file
 from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
 
@@ -89,7 +89,7 @@ class Run:
         run = self._record(outcomes)
         self._remove_stale(run["digests"])
         storage.write_text(self._output / "plan.toml", self._plan.to_toml())
-        storage.write_text(self._output / "detector.ecsv", _ecsv(_detector_table(detector["rows"])))
+        storage.write_text(self._output / "detector.ecsv", _ecsv(detector_table(detector["rows"])))
         storage.write_text(self._output / "night.ecsv", _ecsv(table))
         storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
         return Reduction.assemble(self._output, table, self._plan, run)
@@ -176,14 +176,6 @@ def _science_row(item, outcome):
 def _one_line(error):
     text = " ".join(str(error).split())
     return text if isinstance(error, InputError | OutputError) else f"{type(error).__name__}: {text}"
-
-
-def _detector_table(rows):
-    table = Table(rows=[[row[name] for name in DETECTOR_COLUMNS] for row in rows] or None, names=DETECTOR_COLUMNS)
-    for name in DETECTOR_COLUMNS:
-        if "gain" in name or "read_noise" in name:
-            table[name].unit = "electron / adu" if "gain" in name else "electron"
-    return table
 
 
 def _ecsv(table):

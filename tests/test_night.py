@@ -647,7 +647,7 @@ class TestHardened:
             msg = "a bug"
             raise ZeroDivisionError(msg)
 
-        monkeypatch.setattr(measuring, "estimate_gain", fail)
+        monkeypatch.setattr(measuring, "gain_of", fail)
         result = reduce(raw.folder, tmp_path / "out")
         assert result.exit_code == 1
         assert len(list((tmp_path / "out" / "science").iterdir())) == 2

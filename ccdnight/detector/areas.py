@@ -143,6 +143,8 @@ def choose_areas(image, name, part):
 def _steepness(values, side):
     """Scatter of the means of the blocks of each area."""
     block = side // _BLOCKS
+    if block == 0:
+        return np.zeros(len(values))
     parts = values.reshape(-1, side, side)[:, : block * _BLOCKS, : block * _BLOCKS]
     parts = parts.reshape(-1, _BLOCKS, block, _BLOCKS, block)
     count = np.isfinite(parts).sum(axis=(2, 4))
@@ -234,11 +236,12 @@ def _center_and_width(difference):
 def _planes(values, keep, basis):
     """The plane through the kept pixels of each area."""
     kept = np.where(keep, values, np.float32(0))
-    normal = np.broadcast_to((basis.T @ basis).astype(np.float64), (len(values), 3, 3)).copy()
+    ridge = 1e-6 * np.eye(3)  # an area of one row or column has no slope across it
+    normal = np.broadcast_to(basis.T @ basis + ridge, (len(values), 3, 3)).copy()
     partial = np.flatnonzero(~keep.all(axis=1))
     if partial.size:
         products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), 9)
-        normal[partial] = (keep[partial].astype(np.float32) @ products).reshape(-1, 3, 3) + 1e-6 * np.eye(3)
+        normal[partial] = (keep[partial].astype(np.float32) @ products).reshape(-1, 3, 3) + ridge
     slopes = np.linalg.solve(normal, (kept @ basis).astype(np.float64)[..., None])[..., 0]
     return slopes.astype(np.float32) @ basis.T
 

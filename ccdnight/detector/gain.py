@@ -13,11 +13,13 @@ from ccdnight.detector.series import Series, open_frames, require_one_filter
 from ccdnight.exceptions import MeasurementError
 from ccdnight.sources import require_equal_shapes
 
-__all__ = ["GainEstimate", "estimate_gain", "pair_variances"]
+__all__ = ["GainEstimate", "estimate_gain", "gain_of", "pair_variances"]
 
 _UNIT = u.electron / u.adu
 #: A flat has to lie so many read noises above the bias.
 _LEAST_SIGNAL = 10
+#: Photon noise is seen if it is so many times its error.
+_SEEN = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class GainEstimate(Measurement):
         In electron/adu.
     read_noise, read_noise_error : `~astropy.units.Quantity` or None
         In electron; None without biases.
-    read_noise_raw, read_noise_level : `~astropy.units.Quantity` or None
+    read_noise_raw, read_noise_level, read_noise_adu : `~astropy.units.Quantity`, float or None
         See `ReadNoiseEstimate`.
     signal : float
         Mean level of the flats above the bias, in adu.
@@ -53,6 +55,7 @@ class GainEstimate(Measurement):
     read_noise_error: u.Quantity | None = field(metadata={"card": "RDNERR", "text": "error of the read noise"})
     read_noise_raw: u.Quantity | None
     read_noise_level: u.Quantity | None
+    read_noise_adu: float | None
     signal: float
     pairs: int
     areas: int
@@ -116,16 +119,45 @@ def estimate_gain(flats, biases=None, *, method="pair", profile=None, region=Non
     if dark is None and method == "pair":
         msg = "biases = None; method 'pair' needs at least two (method='quick' can do without)"
         raise MeasurementError(msg)
+    if method == "pair":
+        found = gain_of(lit, dark, region=region)
+    else:
+        require_one_filter(lit)
+        image = good_pixels(lit[0])
+        parts = [(choose_areas(image, name, part)) for name, part in regions_of(lit[0], region)]
+        found = [_quick(Series(lit[:2], areas), dark, region) for areas in parts]
+    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+
+
+def gain_of(lit, dark, *, region=None, tell=None):
+    """
+    Gain and read noise of every amplifier from pairs.
+
+    Parameters
+    ----------
+    lit, dark : list
+        Flats and biases, as sources.
+    region : str, optional
+        Section to stay in.
+    tell : callable, optional
+        Called with words about frames that are not as they should be; by default a warning.
+
+    Returns
+    -------
+    list of GainEstimate
+
+    Raises
+    ------
+    MeasurementError
+        As `estimate_gain`.
+    """
     require_one_filter(lit)
-    require_equal_shapes([lit[0], *(dark or [])[:1]])
+    require_equal_shapes([lit[0], dark[0]])
     image, found = good_pixels(lit[0]), []
     for name, part in regions_of(lit[0], region):
         areas = choose_areas(image, name, part)
-        if method == "quick":
-            found.append(_quick(Series(lit[:2], areas), dark, region))
-        else:
-            found.append(_from_pairs(Series(lit, areas), Series(dark, areas).without_light()))
-    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+        found.append(_from_pairs(Series(lit, areas, tell), Series(dark, areas, tell).without_light()))
+    return found
 
 
 def _from_pairs(flats, biases):
@@ -143,7 +175,7 @@ def _from_pairs(flats, biases):
     if not count:
         msg = f"{flats.names[0]} and {flats.names[1]}: no area has enough light; flats are needed"
         raise MeasurementError(msg)
-    if not mean > 0:
+    if not mean > _SEEN * error:
         msg = "the flats vary no more than the biases: no photon noise is left to measure a gain from"
         raise MeasurementError(msg)
     gain, gain_error = 1 / mean, error / mean**2
@@ -205,10 +237,10 @@ def pair_variances(flats, pair, noise, biases):
 
 
 def _in_electron(biases, gain, gain_error):
-    """Read noise, its error, raw and with one constant taken off; no better known than the gain."""
+    """Read noise, its error, raw, with one constant taken off, and in adu; no better known than the gain."""
     noise = read_noise_of(biases, gain, u.electron)
     error = np.hypot(noise.read_noise_error, noise.read_noise_adu * gain_error * u.electron)
-    return noise.read_noise, error, noise.read_noise_raw, noise.read_noise_level
+    return noise.read_noise, error, noise.read_noise_raw, noise.read_noise_level, noise.read_noise_adu
 
 
 def _quick(flats, dark, region):
@@ -225,11 +257,12 @@ def _quick(flats, dark, region):
     levels = (np.where(good, a + b, 0).sum(axis=1)) / count[usable]
     gains = levels / np.nanvar(difference, axis=1)
     gain, error = float(np.median(gains)), float(1.2533 * np.std(gains) / math.sqrt(len(gains)))
-    read = (None,) * 4
+    read = (None,) * 5
     if dark is not None:
         section = flats.areas.region if region is None else region
         noise = estimate_read_noise(dark, gain=gain, region=section)
         read = (noise.read_noise, noise.read_noise_error, noise.read_noise_raw, noise.read_noise_level)
+        read += (noise.read_noise_adu,)
     return GainEstimate(
         gain * _UNIT,
         error * _UNIT,

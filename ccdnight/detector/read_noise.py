@@ -13,7 +13,7 @@ from ccdnight.detector.series import Series, open_frames
 from ccdnight.exceptions import MeasurementError
 from ccdnight.statistics import clipped_moments
 
-__all__ = ["ReadNoiseEstimate", "estimate_read_noise", "noise_of", "read_noise_of"]
+__all__ = ["ReadNoiseEstimate", "estimate_read_noise", "noise_of", "read_noise_by_amplifier", "read_noise_of"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,36 @@ def estimate_read_noise(biases, *, gain=None, profile=None, region=None):
     dark = open_frames(biases, profile, "biases")
     factor = 1.0 if gain is None else float(positive(gain, "electron / adu", "gain"))
     unit = u.adu if gain is None else u.electron
+    found = read_noise_by_amplifier(dark, factor, unit, region=region)
+    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+
+
+def read_noise_by_amplifier(dark, factor=1.0, unit=u.adu, *, region=None, tell=None):
+    """
+    Read noise of every amplifier.
+
+    Parameters
+    ----------
+    dark : list
+        Biases, as sources.
+    factor : float, optional
+        What adu are multiplied by.
+    unit : `~astropy.units.Unit`, optional
+        Of the result.
+    region : str, optional
+        Section to stay in.
+    tell : callable, optional
+        Called with words about frames that are not as they should be; by default a warning.
+
+    Returns
+    -------
+    list of ReadNoiseEstimate
+    """
     image, found = good_pixels(dark[0]), []
     for name, part in regions_of(dark[0], region):
-        series = Series(dark, choose_areas(image, name, part)).without_light()
+        series = Series(dark, choose_areas(image, name, part), tell).without_light()
         found.append(read_noise_of(series, factor, unit))
-    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+    return found
 
 
 def noise_of(series):

@@ -16,8 +16,8 @@ class Measurement:
         -------
         dict
         """
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain = {name: value.value if hasattr(value, "unit") else value for name, value in values.items()}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
+        plain = {name: float(value.value) if hasattr(value, "unit") else value for name, value in values.items()}
         return {name: value for name, value in plain.items() if value is None or isinstance(value, int | float | str)}
 
     def as_cards(self):

@@ -16,8 +16,8 @@ _MOST_PAIRS = 8
 _UNLIKE, _TOO_UNLIKE = 0.9, 0.8
 #: A bias that lies so many read noises above the others, or whose variance is so many times theirs, holds light.
 _LIGHT, _NOISY = 20, 1.3
-#: Part of the pixels, and number of them, that may share the highest value of a frame.
-_PILED, _MANY = 1e-3, 30
+#: Pixels of a frame, and part of an area, that may share the highest value; with a scatter below _QUIET many do.
+_MANY, _PILED, _QUIET = 30, 2e-3, 4.0
 
 
 def open_frames(frames, profile, what, *, least=2, overscan=None):
@@ -89,9 +89,12 @@ class Series:
         The frames.
     areas : Areas
         Where.
+    tell : callable, optional
+        What is called with words about frames that are not as they should be; by default a warning.
     """
 
-    def __init__(self, sources, areas):
+    def __init__(self, sources, areas, tell=None):
+        self._tell = tell or (lambda words: warn_user(words, FrameWarning))
         self.names = [source.name for source in sources]
         self.areas = areas
         self.pixels = [cut(good_pixels(source), areas) for source in sources]
@@ -117,6 +120,7 @@ class Series:
         other = object.__new__(Series)
         keep = [number for number in range(len(self)) if number not in numbers]
         other.names, other.pixels = ([items[i] for i in keep] for items in (self.names, self.pixels))
+        other._tell = self._tell
         other.areas, other.levels, other._variances = self.areas, self.levels[keep], {}
         return other
 
@@ -216,7 +220,7 @@ class Series:
             one, other = min(chosen, key=self._likeness)
             levels = f"{self.levels[one]:.0f} and {self.levels[other]:.0f} adu"
             words = f"{self.names[one]} and {self.names[other]} differ in level ({levels} above the bias): that is "
-            warn_user(words + "allowed for, but not that their light may have had another pattern", FrameWarning)
+            self._tell(words + "allowed for, but not that their light may have had another pattern")
         return chosen
 
     def _likeness(self, pair):
@@ -225,23 +229,28 @@ class Series:
 
     def refuse_saturated(self):
         """
-        Refuse frames of which many pixels share the highest value.
+        Leave out areas of which many pixels share the highest value of the frame.
 
         Raises
         ------
         MeasurementError
-            If there is one.
+            If that is most of a frame.
         """
         for name, pixels in zip(self.names, self.pixels, strict=True):
             finite = pixels[np.isfinite(pixels)]
             if finite.size == 0:
                 continue
             top, spread = finite.max(), np.percentile(finite, 84) - np.percentile(finite, 16)
-            count = np.sum(finite == top)
-            piled = count / finite.size
-            if (piled > _PILED and spread > 4 and count > _MANY) or piled > 0.5:
+            at_top = pixels == top
+            piled = at_top.sum() / finite.size
+            if piled <= 0.5 and (at_top.sum() <= _MANY or spread <= _QUIET):
+                continue
+            full = at_top.mean(axis=1) > _PILED
+            if piled > 0.5 or full.mean() > 0.5:
                 msg = f"{name}: {100 * piled:.1f} % of its pixels have its highest value, {top:g}: it is saturated"
                 raise MeasurementError(msg)
+            pixels[full] = np.nan
+            pixels[at_top] = np.nan
 
     def without_light(self):
         """
@@ -270,7 +279,7 @@ class Series:
         words += f"the other biases ({center:.0f} adu): it holds light"
         if len(self) - len(lit) < 2:
             raise MeasurementError(words)
-        warn_user(f"{words}; it is left out", FrameWarning)
+        self._tell(f"{words}; it is left out")
         return self.without(lit)
 
     def _noisy(self):

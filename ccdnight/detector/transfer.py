@@ -22,16 +22,26 @@ from ccdnight.detector.series import Series, open_frames
 from ccdnight.exceptions import MeasurementError
 from ccdnight.sources import frame_facts, require_equal_shapes
 
-__all__ = ["PhotonTransfer", "fit_photon_transfer", "transfer_variance"]
+__all__ = [
+    "ALIKE",
+    "CURVED",
+    "PhotonTransfer",
+    "fit_photon_transfer",
+    "levels_apart",
+    "transfer_by_amplifier",
+    "transfer_variance",
+]
 
 #: Two flats of the same filter are a pair if the lower has this part of the level of the other.
-_ALIKE = 0.9
+ALIKE = 0.9
 #: A level is left out that lies so many errors, and this part of its variance, off the curve.
 _OFF, _OFF_PART = 5.0, 0.01
 #: A level above which the variance is lower than at it by this part is beyond full well.
 _FALL = 0.05
-#: Levels from which on the curvature is fitted, and part of the good pixels of the lowest level an area needs.
-_CURVED, _AS_GOOD = 4, 0.98
+#: Levels that are needed, and from which on the curvature is fitted; how far apart they are.
+_LEAST_LEVELS, CURVED, _APART = 3, 4, 1.2
+#: Part of the best level's good pixels that an area needs.
+_AS_GOOD = 0.98
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,16 @@ class PhotonTransfer(Measurement):
     region: str = ""
     amplifier: str = ""
     amplifiers: tuple = ()
+
+    @property
+    def read_noise_adu(self):
+        """Read noise in adu."""
+        return float((self.read_noise / self.gain).value)
+
+    @property
+    def pairs(self):
+        """Pairs of flats that the fit rests on."""
+        return self.levels
 
 
 def transfer_variance(level, gain, noise, a00):
@@ -145,12 +165,38 @@ def fit_photon_transfer(flats, biases, *, profile=None, region=None, brighter_fa
     """
     lit = open_frames(flats, profile, "flats", least=6)
     dark = open_frames(biases, profile, "biases")
+    found = transfer_by_amplifier(lit, dark, region=region, brighter_fatter=brighter_fatter)
+    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+
+
+def transfer_by_amplifier(lit, dark, *, region=None, brighter_fatter=True, tell=None):
+    """
+    Photon transfer of every amplifier.
+
+    Parameters
+    ----------
+    lit, dark : list
+        Flats and biases, as sources.
+    region, brighter_fatter
+        As in `fit_photon_transfer`.
+    tell : callable, optional
+        Called with words about frames that are not as they should be; by default a warning.
+
+    Returns
+    -------
+    list of PhotonTransfer
+
+    Raises
+    ------
+    MeasurementError
+        As `fit_photon_transfer`.
+    """
     require_equal_shapes([lit[0], dark[0]])
     image, found = good_pixels(lit[0]), []
     for name, part in regions_of(lit[0], region):
         areas = choose_areas(image, name, part)
-        found.append(_of_amplifier(lit, Series(dark, areas).without_light(), areas, brighter_fatter))
-    return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
+        found.append(_of_amplifier(lit, Series(dark, areas, tell).without_light(), areas, brighter_fatter))
+    return found
 
 
 def _of_amplifier(lit, biases, areas, brighter_fatter):
@@ -161,11 +207,32 @@ def _of_amplifier(lit, biases, areas, brighter_fatter):
     pairs = _pairs(flats.levels, [item.filter for item in facts])
     rows = [_point(flats, pair, noise, len(biases), facts) for pair in pairs]
     rows = sorted((row for row in rows if np.isfinite(row["variance"])), key=lambda row: row["level"])
-    if len(rows) < 3:
-        msg = f"flats: {len(rows)} levels with two flats each; a photon transfer curve needs three"
+    apart = levels_apart([row["level"] for row in rows])
+    if apart < _LEAST_LEVELS:
+        msg = f"flats: {apart} levels with two flats each; a photon transfer curve needs three, {_APART:g} times apart"
         raise MeasurementError(msg)
     rows.insert(0, {"level": 0.0, "variance": dark_variance, "error": dark_error, "exposure": 0.0, "filter": ""})
     return _fitted(rows, areas, brighter_fatter)
+
+
+def levels_apart(levels):
+    """
+    How many levels there are of which each is well above the one before.
+
+    Parameters
+    ----------
+    levels : iterable of float
+        Above the bias.
+
+    Returns
+    -------
+    int
+    """
+    count, last = 0, 0.0
+    for level in sorted(levels):
+        if level > _APART * last:
+            count, last = count + 1, level
+    return count
 
 
 def _pairs(levels, filters):
@@ -173,7 +240,7 @@ def _pairs(levels, filters):
     order = sorted(range(len(levels)), key=lambda number: (filters[number], levels[number]))
     pairs, last = [], None
     for number in order:
-        alike = last is not None and filters[last] == filters[number] and levels[last] >= _ALIKE * levels[number] > 0
+        alike = last is not None and filters[last] == filters[number] and levels[last] >= ALIKE * levels[number] > 0
         if alike:
             pairs.append((last, number))
         last = None if alike else number
@@ -258,7 +325,7 @@ def _solve(level, variance, error, remark, brighter_fatter):
     if used.sum() < 3 or not slope > 0:
         msg = "the variance of the flats does not rise with their level: no photon noise is seen"
         raise MeasurementError(msg)
-    curved = brighter_fatter and used.sum() > _CURVED
+    curved = brighter_fatter and levels_apart(x[x > 0]) >= CURVED
     model = transfer_variance if curved else lambda level, gain, noise: transfer_variance(level, gain, noise, 0.0)
     start = (1 / slope, y[0], -1e-7)[: 3 if curved else 2]
     # Numbers of order one: a00 is some millionths.

@@ -7,7 +7,9 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData
 
-from ccdnight.detector import estimate_gain, estimate_read_noise
+from ccdnight.detector.gain import gain_of
+from ccdnight.detector.read_noise import read_noise_by_amplifier
+from ccdnight.detector.series import open_frames
 from ccdnight.exceptions import CcdnightError
 from ccdnight.learning.lightmap import read_shot
 from ccdnight.statistics import clipped_moments
@@ -127,12 +129,13 @@ def _measure(biases, groups):
     if len(biases) < 2:
         words = f"{len(biases)} biases; at least two are needed"
         return Electronics(None, None, None, None, words, words)
-    found, failed = {}, {}
+    found, failed, remarks = {}, {}, []
     for name, flats in groups.items():
         if len(flats) < 2:
             continue
         try:
-            found[name] = estimate_gain(flats, biases)
+            dark = open_frames(biases, None, "biases")
+            (found[name],) = gain_of(open_frames(flats, None, "flats"), dark, tell=remarks.append)
         except CcdnightError as error:
             failed[name] = str(error)
     if not found:
@@ -144,12 +147,13 @@ def _measure(biases, groups):
     gain = float((gains * weights).sum() / weights.sum())
     error = float(max(weights.sum() ** -0.5, gains.std() / np.sqrt(len(gains))))
     told = ", ".join(f"{g:.3f} +- {e:.3f} in {name}" for name, g, e in zip(found, gains, errors, strict=True))
-    return _with_noise(biases, gain, error, f"from pairs of flats and biases: {told}")
+    words = "; ".join([f"from pairs of flats and biases: {told}", *dict.fromkeys(remarks)])
+    return _with_noise(biases, gain, error, words)
 
 
 def _with_noise(biases, gain, error, words):
     try:
-        noise = estimate_read_noise(biases, gain=gain)
+        noise = _read_noise(biases, gain)
     except CcdnightError as wrong:
         return Electronics(gain, error, None, None, words, str(wrong))
     value = float(noise.read_noise.value)
@@ -157,9 +161,15 @@ def _with_noise(biases, gain, error, words):
     return Electronics(gain, error, value, spread, words, f"{value / gain:.2f} adu in {len(biases)} biases")
 
 
+def _read_noise(biases, gain=None):
+    unit = u.adu if gain is None else u.electron
+    (noise,) = read_noise_by_amplifier(open_frames(biases, None, "biases"), gain or 1.0, unit, tell=lambda _: None)
+    return noise
+
+
 def _without_gain(biases, why):
     try:
-        noise = estimate_read_noise(biases)
+        noise = _read_noise(biases)
     except CcdnightError as wrong:
         return Electronics(None, None, None, None, why, str(wrong))
     told = f"{float(noise.read_noise.value):.2f} adu in {len(biases)} biases, but without a gain not known in electron"
