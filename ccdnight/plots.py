@@ -80,8 +80,13 @@ def plot_linearity(result, ax=None):
     name = "nonlinearity" if "nonlinearity" in table.colnames else "departure"
     level, off = np.asarray(table["level"]), np.asarray(table[name], dtype=float)
     known = np.isfinite(off)
+    left = ~known
+    if "remark" in table.colnames:
+        left = np.isin(np.asarray(table["remark"]), ("used", "biases"), invert=True)
     ax.axhline(0, color=_GRAY, lw=1)
-    ax.plot(level[known], off[known], "o", color=_BLUE)
+    ax.plot(level[known & ~left], off[known & ~left], "o", color=_BLUE)
+    ax.plot(level[known & left], off[known & left], "x", color=_GRAY)
+    ax.set_title("Linearity")
     if not known.any():
         ax.text(0.5, 0.5, "no three exposure times of one filter", ha="center", transform=ax.transAxes)
     ax.set(xlabel="signal above bias [adu]", ylabel="departure from linearity [%]")

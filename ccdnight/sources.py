@@ -89,6 +89,13 @@ class ArraySource:
             out[bad] = np.nan
 
     @property
+    def step(self):
+        """Step of the digitization in adu; 0 where the values are not whole numbers."""
+        some = self._data[:: max(1, self.shape[0] // 64)]
+        some = some[np.isfinite(some)]
+        return 1.0 if np.array_equal(some, np.rint(some)) else 0.0
+
+    @property
     def overscan_applied(self):
         """Whether the overscan has been subtracted."""
         return bool(is_applied(self.header, "overscan"))
@@ -164,6 +171,11 @@ class FrameSource:
 
         second = overscan_of(self._read, replace(item, overscan=item.parallel), window)
         return second.level - np.float32(overscan.mean)
+
+    @property
+    def step(self):
+        """Step of the digitization in adu; 0 where the file holds fractions."""
+        return float(self._raw.header.get("BSCALE", 1)) if self._raw.header["BITPIX"] > 0 else 0.0
 
     def _read(self, part):
         path, raw = self._plain

@@ -241,11 +241,12 @@ class TestReadNoise:
         _, dark = simulate(3, biases=n)
         result = estimate_read_noise(dark, gain=gain)
         factor = 1 if gain is None else 2
-        # Rounding to whole numbers adds a twelfth to the variance.
-        expected = np.hypot(READ / GAIN, 12**-0.5)
+        expected = READ / GAIN
         assert result.read_noise.value == pytest.approx(factor * expected, rel=0.01)
         assert result.read_noise.unit == (u.adu if gain is None else u.electron)
         assert result.read_noise_adu == pytest.approx(expected, rel=0.01)
+        # Rounding to whole numbers adds a twelfth to the variance.
+        assert result.read_noise_raw.value == pytest.approx(factor * np.hypot(expected, 12**-0.5), rel=0.01)
         assert result.pairs == min(n - 1, 8)
         assert 0 < result.read_noise_error.value < 0.02 * factor * expected
 

@@ -133,10 +133,19 @@ def _slope(hours, levels):
 
 
 def _profile(mean, axis):
-    """Median along an axis, minus the level: hits and hot pixels are not in it."""
-    known = np.isfinite(mean).any(axis=axis)
+    """
+    Mean along an axis of what lies near the median, minus the level: hits and hot pixels are not in it.
+
+    The median of a mean of few whole numbers would go in steps.
+    """
+    rows = mean.T if axis == 0 else mean
+    known = np.isfinite(rows).any(axis=1)
+    values = rows[known]
+    center = np.nanmedian(values, axis=1, keepdims=True)
+    width = 1.4826 * np.nanmedian(np.abs(values - center), axis=1, keepdims=True)
+    near = np.abs(values - center) <= 4 * np.maximum(width, 0.5)
     profile = np.full(known.size, np.nan)
-    profile[known] = np.nanmedian(mean[:, known] if axis == 0 else mean[known], axis=axis)
+    profile[known] = np.where(near, values, 0).sum(axis=1) / near.sum(axis=1)
     return profile - np.nanmedian(profile)
 
 

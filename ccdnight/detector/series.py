@@ -96,6 +96,7 @@ class Series:
     def __init__(self, sources, areas, tell=None):
         self._tell = tell or (lambda words: warn_user(words, FrameWarning))
         self.names = [source.name for source in sources]
+        self.step = min(source.step for source in sources)
         self.areas = areas
         self.pixels = [cut(good_pixels(source), areas) for source in sources]
         self.levels = np.array([_level(pixels) for pixels in self.pixels])
@@ -120,7 +121,7 @@ class Series:
         other = object.__new__(Series)
         keep = [number for number in range(len(self)) if number not in numbers]
         other.names, other.pixels = ([items[i] for i in keep] for items in (self.names, self.pixels))
-        other._tell = self._tell
+        other._tell, other.step = self._tell, self.step
         other.areas, other.levels, other._variances = self.areas, self.levels[keep], {}
         return other
 

@@ -40,6 +40,8 @@ _OFF, _OFF_PART = 5.0, 0.01
 _FALL = 0.05
 #: Levels that are needed, and from which on the curvature is fitted; how far apart they are.
 _LEAST_LEVELS, CURVED, _APART = 3, 4, 1.2
+#: The variance rises if it does so by so many errors.
+_SEEN = 5
 #: Part of the best level's good pixels that an area needs.
 _AS_GOOD = 0.98
 
@@ -63,6 +65,8 @@ class PhotonTransfer(Measurement):
         Levels that the fit rests on.
     chi2 : float
         Chi squared of the fit per degree of freedom.
+    areas : int
+        Areas that were measured.
     table : `~astropy.table.Table`
         One row for each pair: level and variance in adu, error, fitted value, exposure, departure from linearity
         in percent, and what was made of it.
@@ -83,6 +87,7 @@ class PhotonTransfer(Measurement):
     full_well: u.Quantity | None = field(metadata={"card": "FULLWELL", "text": "level where the variance falls"})
     levels: int = field(metadata={"card": "PTCNLEV", "text": "levels of the photon transfer curve"})
     chi2: float = field(metadata={"card": "PTCCHI2", "text": "chi squared per degree of freedom"})
+    areas: int
     table: Table = field(repr=False, compare=False)
     region: str = ""
     amplifier: str = ""
@@ -212,7 +217,7 @@ def _of_amplifier(lit, biases, areas, brighter_fatter):
         msg = f"flats: {apart} levels with two flats each; a photon transfer curve needs three, {_APART:g} times apart"
         raise MeasurementError(msg)
     rows.insert(0, {"level": 0.0, "variance": dark_variance, "error": dark_error, "exposure": 0.0, "filter": ""})
-    return _fitted(rows, areas, brighter_fatter)
+    return _fitted(rows, areas, brighter_fatter, biases.step**2 / 12)
 
 
 def levels_apart(levels):
@@ -268,7 +273,7 @@ def _point(flats, pair, noise, biases, facts):
     }
 
 
-def _fitted(rows, areas, brighter_fatter):
+def _fitted(rows, areas, brighter_fatter, digital):
     level, variance, error = (np.array([row[name] for row in rows]) for name in ("level", "variance", "error"))
     remark = np.full(len(rows), "used", dtype="U20")
     remark[0] = "biases"
@@ -279,11 +284,12 @@ def _fitted(rows, areas, brighter_fatter):
         remark[worst] = "off the curve"
         values, errors, chi2 = _solve(level, variance, error, remark, brighter_fatter)
     gain, noise, a00 = values
+    noise = noise - digital if noise > 3 * digital else noise
     used = np.isin(remark, ("used", "biases"))
     exposure, filters = np.array([row["exposure"] for row in rows]), [row["filter"] for row in rows]
     table = Table()
     table["level"], table["variance"], table["error"] = level * u.adu, variance * u.adu**2, error * u.adu**2
-    table["fit"] = transfer_variance(level, gain, noise, a00) * u.adu**2
+    table["fit"] = transfer_variance(level, *values) * u.adu**2
     table["exposure"], table["filter"] = exposure * u.s, filters
     table["nonlinearity"] = departures(exposure, level, filters, used) * u.percent
     table["remark"] = remark
@@ -300,6 +306,7 @@ def _fitted(rows, areas, brighter_fatter):
         well,
         int(used.sum()) - 1,
         chi2,
+        len(areas.corners),
         table,
         areas.region,
         areas.amplifier,
@@ -322,7 +329,7 @@ def _solve(level, variance, error, remark, brighter_fatter):
     used = np.isin(remark, ("used", "biases"))
     x, y, sigma = level[used], variance[used], error[used]
     slope = np.polyfit(x, y, 1, w=1 / sigma)[0]
-    if used.sum() < 3 or not slope > 0:
+    if used.sum() < 3 or not slope * x.max() > _SEEN * math.hypot(sigma[0], sigma[np.argmax(x)]):
         msg = "the variance of the flats does not rise with their level: no photon noise is seen"
         raise MeasurementError(msg)
     curved = brighter_fatter and levels_apart(x[x > 0]) >= CURVED
