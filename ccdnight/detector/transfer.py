@@ -317,7 +317,7 @@ def _beyond_full_well(variance):
     """Levels above the one of the highest variance, if it falls off behind it."""
     top = int(np.argmax(variance))
     full = np.zeros(len(variance), bool)
-    if top + 1 < len(variance) and (variance[top + 1 :] < (1 - _FALL) * variance[top]).any():
+    if 0 < top < len(variance) - 1 and (variance[top + 1 :] < (1 - _FALL) * variance[top]).any():
         full[top + 1 :] = True
     return full
 
@@ -328,8 +328,8 @@ def _solve(level, variance, error, remark, brighter_fatter):
 
     used = np.isin(remark, ("used", "biases"))
     x, y, sigma = level[used], variance[used], error[used]
-    slope = np.polyfit(x, y, 1, w=1 / sigma)[0]
-    if used.sum() < 3 or not slope * x.max() > _SEEN * math.hypot(sigma[0], sigma[np.argmax(x)]):
+    slope = np.polyfit(x, y, 1, w=1 / sigma)[0] if used.sum() >= 3 else 0.0
+    if not slope * x.max() > _SEEN * math.hypot(sigma[0], sigma[np.argmax(x)]):
         msg = "the variance of the flats does not rise with their level: no photon noise is seen"
         raise MeasurementError(msg)
     curved = brighter_fatter and levels_apart(x[x > 0]) >= CURVED
