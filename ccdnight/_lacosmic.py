@@ -6,7 +6,8 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels import cosmicgrow as few
-from ccdnight._kernels.lacosmic import SCRATCH, Limits, mark_tiles
+from ccdnight._kernels.cosmicmask import mark_bad, mark_saturated, prepare
+from ccdnight._kernels.lacosmic import BAD, SCRATCH, Limits, mark_tiles
 from ccdnight._kernels.medians import TILE_COLUMNS, TILE_ROWS
 from ccdnight.execution import map_strips
 
@@ -80,9 +81,10 @@ class _Search:
         self._image, saturated = self._prepared(data, self._gain, one(options.satlevel))
         self._variance = _NOTHING if variance is None else self._prepared(variance, self._gain**2, one(np.inf))[0]
         if mask is not None:
-            self._by_strips(lambda rows: few.mark_bad(mask, self._state, rows.start, rows.stop))
+            self._by_strips(lambda rows: mark_bad(mask, self._state, rows.start, rows.stop))
         if saturated:
-            few.mark_saturated(data, self._gain, self._state, one(options.satlevel))
+            rooms = (np.empty(min(k * saturated, data.size), np.int64) for k in (1, 21))
+            mark_saturated(data, self._gain, self._state, one(options.satlevel), *rooms)
         read = one(0) if variance is not None else one(options.readnoise) ** 2
         low = one(options.sigfrac) * one(options.sigclip)
         self._limits = Limits(one(options.sigclip), low, one(options.objlim), read)
@@ -99,7 +101,7 @@ class _Search:
         image, totals = np.empty(data.shape, np.float32), []
         # Slices of an array without rows have none either.
         self._by_strips(
-            lambda rows: totals.append(few.prepare(data[rows], gain, self._background[rows], image[rows], saturation))
+            lambda rows: totals.append(prepare(data[rows], gain, self._background[rows], image[rows], saturation))
         )
         return image, sum(totals)
 
@@ -151,7 +153,7 @@ class _Search:
         if which not in self._levels:
             data, gain = (self._invar, self._gain**2) if which else (self._data, self._gain)
             original, _ = self._prepared(data, gain, np.float32(np.inf))
-            good = original[(self._state & 1) == 0]
+            good = original[(self._state & BAD) == 0]
             middle = (good.size - 1) // 2
             self._levels[which] = np.partition(good, middle)[middle]
         return self._levels[which]

@@ -46,6 +46,7 @@ LAYERS = (
         "illumination",
         "fringes",
         "badpixels",
+        "_lacosmic",
         "cosmicrays",
         "detector",
         "measuring",
