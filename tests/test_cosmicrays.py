@@ -111,5 +111,5 @@ def test_gain_and_read_noise_are_needed(unit, meta, words):
 
 
 def test_an_unknown_engine_lists_the_known_ones():
-    with pytest.raises(ValueError, match="engine = 'iraf' is not known; known are astroscrappy"):
+    with pytest.raises(ValueError, match="engine = 'iraf' is not known; known are fast, astroscrappy"):
         flag_cosmic_rays(electron(np.ones((10, 10))), engine="iraf")

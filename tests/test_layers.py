@@ -59,6 +59,7 @@ LAYERS = (
         "illumination",
         "fringes",
         "badpixels",
+        "_lacosmic",
         "cosmicrays",
         "detector",
         "settling",
