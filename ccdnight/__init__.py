@@ -36,6 +36,7 @@ _SUBMODULES = (
     *(
         "masters",
         "night",
+        "plots",
         "profiles",
         "provenance",
         "readout",

@@ -52,6 +52,7 @@ MODULES = [
     "learning",
     "masters",
     "night",
+    "plots",
     "profiles",
     "provenance",
     "readout",
