@@ -1,0 +1,175 @@
+"""Commands that look at a night, plan it and reduce it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ccdnight.cli.common import exit_code, progress_bar, (
+    BUG,
+    DONE,
+    NOTHING,
+    PARTLY,
+    clean,
+    json_option,
+    print_json,
+    profile_option,
+    raw_folder,
+    tell_notes,
+)
+
+__all__ = ["frames", "plan", "reduce"]
+
+
+@click.command()
+@raw_folder
+@profile_option
+@json_option
+def frames(raw, profile, as_json):
+    """Say what is in the folder RAW.
+
+    \b
+    Example: ccdnight frames 2016-01-15/
+    """
+    from ccdnight.night import Night
+
+    night = Night(raw, profile=profile)
+    table = night.frames
+    if as_json:
+        rows = [{name: clean(row[name]) for name in table.colnames} for row in table]
+        print_json({"profile": night.profile.name, "frames": rows})
+        return
+    click.echo(f"{len(table)} files, profile {night.profile.name} ({night.profile.title})")
+    for line in _table_lines(table):
+        click.echo(line)
+
+
+def _table_lines(table):
+    """The table without columns that are empty throughout."""
+    names = [name for name in table.colnames if any(str(value) not in ("", "--") for value in table[name])]
+    return table[names].pformat(max_lines=-1, max_width=-1, show_unit=False, align="<") if names else []
+
+
+_choices = {
+    "bias": ["auto", "frames", "overscan", "both"],
+    "dark": ["auto", "exact", "none"],
+    "flat": ["auto", "none"],
+}
+
+
+def _known_policy(_ctx, _param, value):
+    from ccdnight.profiles.model import NAMED_POLICIES
+
+    if value is not None and value not in NAMED_POLICIES:
+        msg = f"{value!r} is not known; known are {', '.join(NAMED_POLICIES)}"
+        raise click.BadParameter(msg)
+    return value
+
+
+def _policy_options(function):
+    for name in ("flat", "dark", "bias"):
+        choice = click.Choice(_choices[name])
+        function = click.option(f"--{name}", type=choice, help=f"Policy for the {name}.")(function)
+    return click.option("--policy", metavar="NAME", callback=_known_policy, help="A named policy: lecture.")(function)
+
+
+@click.command()
+@raw_folder
+@profile_option
+@_policy_options
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
+@json_option
+def plan(raw, profile, policy, bias, dark, flat, output, as_json):
+    """Say what would be done with RAW, and why; the plan can be edited and given to 'reduce'.
+
+    \b
+    Example: ccdnight plan 2016-01-15/ -o plan.toml
+    """
+    from ccdnight import storage
+    from ccdnight.night import Night
+
+    made = Night(raw, profile=profile).plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    if output:
+        storage.write_text(output, made.to_toml())
+    if as_json:
+        import tomllib
+
+        print_json(tomllib.loads(made.to_toml()))
+        return
+    if not output:
+        click.echo(made.to_toml(), nl=False)
+    tell_notes(made.notes)
+
+
+@click.command()
+@raw_folder
+@click.argument("out", type=click.Path(path_type=Path))
+@profile_option
+@click.option("--plan", "plan_file", type=click.Path(dir_okay=False, path_type=Path), help="Do what this plan says.")
+@_policy_options
+@click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
+@json_option
+def reduce(raw, out, profile, plan_file, policy, bias, dark, flat, cosmic_rays, workers, as_json):
+    """Reduce the frames in RAW into the folder OUT.
+
+    \b
+    Examples:
+      ccdnight reduce 2016-01-15/ reduced/
+      ccdnight reduce 2016-01-15/ reduced/ --bias both --no-cosmic-rays
+      ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
+    """
+    from ccdnight.night import Night
+
+    if plan_file and (policy or bias or dark or flat):
+        msg = "--plan holds its own policy; it cannot be given together with --policy, --bias, --dark or --flat"
+        raise click.UsageError(msg)
+    if out.resolve() == raw.resolve():
+        msg = f"{out} is the raw folder; products need a folder of their own"
+        raise click.UsageError(msg)
+    night = Night(raw, profile=profile)
+    asked = plan_file or night.plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=progress_bar())
+    code = exit_code(result)
+    if as_json:
+        print_json(_summary(result))
+    else:
+        _tell(result)
+    sys.exit(code)
+
+
+def _summary(result):
+    return {
+        "output": str(result.output),
+        "counts": result.counts,
+        "masters": list(result.masters),
+        "science": [
+            {"input": name, "output": result.science.path(name).relative_to(result.output).as_posix()}
+            | result.run["statistics"].get(result.science.path(name).relative_to(result.output).as_posix(), {})
+            for name in result.science
+        ],
+        "problems": result.run["problems"],
+        "failures": [{name: str(row[name]) for name in result.night.colnames} for row in result.failures],
+        "notes": result.run["notes"],
+        "errors": result.run["errors"],
+    }
+
+
+def _tell(result):
+    counts = result.counts
+    click.echo(
+        f"{counts['inputs']} inputs: {counts['used']} used, {counts['unused']} unused, {counts['rejected']} rejected, "
+        f"{counts['failed']} failed"
+    )
+    click.echo(f"masters: {', '.join(result.masters) or 'none'}")
+    click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
+    for row in result.failures:
+        click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
+    for path, problem in result.run["problems"].items():
+        click.echo(f"problem: {path}: {problem}", err=True)
+    tell_notes(result.run["notes"])
+    for name, trace in list(result.run["errors"].items())[:1]:
+        click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)
+    if not result.masters and not result.science:
+        why = "; night.ecsv says why for every file" if result.counts["inputs"] else ""
+        click.echo(f"nothing could be reduced{why}", err=True)
