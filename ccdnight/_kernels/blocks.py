@@ -102,6 +102,20 @@ def block_scratch(n, width, dtype):
 
 @kernel
 def usable(value, recipe):
+    """
+    Whether a value may be used at all.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    recipe : Recipe
+        With its `floor` and `ceiling`.
+
+    Returns
+    -------
+    bool
+    """
     return abs(value) < np.inf and recipe.floor <= value <= recipe.ceiling
 
 
@@ -111,13 +125,33 @@ def whole_vectors(b, k):
     As many pixels as fill whole vectors; what lies beyond the k-th is old and does no harm.
 
     Of some fifty suspects the last few would be done one by one, which takes as long as all the others.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    k : int
+        Pixels that are wanted.
+
+    Returns
+    -------
+    int
     """
     return min((k + VECTOR - 1) // VECTOR * VECTOR, b.x.shape[1])
 
 
 @kernel
 def gather(b, k):
-    """The suspects side by side."""
+    """
+    The suspects side by side.
+
+    Parameters
+    ----------
+    b : Block
+        The block, its first suspects listed in the row SUSPECT.
+    k : int
+        How many.
+    """
     whole = b.whole
     for j in range(k):
         whole[PICK + j] = whole[SUSPECT + j]

@@ -11,7 +11,18 @@ __all__ = ["by_extremes", "by_noise"]
 
 @kernel
 def by_noise(b, w, rule, table, noise, start, scales, zeros):
-    """IRAF's ccdclip: about the median, in units of the noise that the detector has at this signal."""
+    """
+    IRAF's ccdclip: about the median, in units of the noise that the detector has at this signal.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    w : int
+        Pixels that are used.
+    rule, table, noise, start, scales, zeros
+        As in `ccdnight._kernels.clip.reject`.
+    """
     own, wide, whole = b.own, b.wide, b.whole
     kind = b.x.dtype.type
     half = kind(0.5)
@@ -60,7 +71,18 @@ def _mark_noisy(b, f, w, rule, noise, start, scale):
 
 @kernel
 def by_extremes(b, w, rule, table):
-    """So many of the lowest and highest values, where more are left; of equal ones the first frames'."""
+    """
+    So many of the lowest and highest values, where more are left; of equal ones the first frames'.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    w : int
+        Pixels that are used.
+    rule, table
+        As in `ccdnight._kernels.clip.reject`.
+    """
     own, wide, whole = b.own, b.wide, b.whole
     inf = b.x.dtype.type(np.inf)
     for p in range(w):

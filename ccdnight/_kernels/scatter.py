@@ -39,6 +39,21 @@ __all__ = ["all_with_two", "look_closely"]
 
 @kernel
 def all_with_two(b, w):
+    """
+    List the pixels that have two values and more in the row SUSPECT.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    w : int
+        Pixels that are used.
+
+    Returns
+    -------
+    int
+        How many.
+    """
     whole = b.whole
     k = 0
     for p in range(w):
@@ -50,7 +65,20 @@ def all_with_two(b, w):
 
 @kernel
 def look_closely(b, suspects, rule, table, known):
-    """Round by round in float64; the medians of the first round may be known."""
+    """
+    Clip the suspects round by round in float64, and mark what they lose.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    suspects : int
+        How many; they are listed in the row SUSPECT.
+    rule, table
+        As in `ccdnight._kernels.clip.reject`.
+    known : bool
+        Whether the rows FIRST and SECOND hold the middle values of all pixels.
+    """
     wide, whole = b.wide, b.whole
     k = suspects
     gather(b, k)

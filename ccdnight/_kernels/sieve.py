@@ -36,7 +36,23 @@ __all__ = ["doubtful", "mark_certain", "sum_again"]
 
 @kernel
 def doubtful(b, w, rule, table):
-    """Pixels of which rounding cannot exclude that they hold an outlier."""
+    """
+    List the pixels of which rounding cannot exclude that they hold an outlier.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    w : int
+        Pixels that are used.
+    rule, table
+        As in `ccdnight._kernels.clip.reject`.
+
+    Returns
+    -------
+    int
+        How many.
+    """
     own, whole = b.own, b.whole
     kind = b.x.dtype.type
     inf, none = kind(np.inf), kind(0)
@@ -95,9 +111,23 @@ def _list_suspects(whole, w):
 @kernel
 def mark_certain(b, w, recipe, cube, base):
     """
-    Mark what is beyond the bounds for certain and sum the rest; how many pixels have a value in between.
+    Mark what is beyond the bounds for certain, sum the rest, and list the pixels that have a value in between.
 
     Those have all their values again.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    w : int
+        Pixels that are used.
+    recipe, cube, base
+        As in `ccdnight._kernels.clip.reject`.
+
+    Returns
+    -------
+    int
+        How many are listed.
     """
     own, whole = b.own, b.whole
     none = b.x.dtype.type(0)
@@ -165,7 +195,16 @@ def _mark_certain_of_two(row, other, w, own):
 
 @kernel
 def sum_again(b, k):
-    """The sums of the suspects without what they lost."""
+    """
+    The sums of the suspects without what they lost.
+
+    Parameters
+    ----------
+    b : Block
+        The block.
+    k : int
+        How many suspects.
+    """
     own, whole = b.own, b.whole
     gather(b, k)
     for j in range(k):

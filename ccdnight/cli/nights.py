@@ -5,15 +5,13 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import exit_code, progress_bar, (
-    BUG,
-    DONE,
-    NOTHING,
-    PARTLY,
+from ccdnight.cli.common import (
     clean,
+    exit_code,
     json_option,
     print_json,
     profile_option,
+    progress_bar,
     raw_folder,
     tell_notes,
 )
