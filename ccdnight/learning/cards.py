@@ -65,20 +65,64 @@ class Cards:
         return cls(values, comments, len(headers))
 
     def part(self, key):
-        """Part of the frames that have a keyword with a value."""
+        """
+        Part of the frames that have a keyword with a value.
+
+        Parameters
+        ----------
+        key : str
+            Keyword.
+
+        Returns
+        -------
+        float
+        """
         return sum(value is not None for value in self.values.get(key, ())) / max(self.count, 1)
 
     def distinct(self, key):
-        """Different values of a keyword, in the order of the frames."""
+        """
+        Different values of a keyword, in the order of the frames.
+
+        Parameters
+        ----------
+        key : str
+            Keyword.
+
+        Returns
+        -------
+        list
+        """
         return list(dict.fromkeys(value for value in self.values.get(key, ()) if value is not None))
 
     def numbers(self, key):
-        """Values of a keyword as numbers, None where there is none."""
+        """
+        Values of a keyword as numbers, None where there is none.
+
+        Parameters
+        ----------
+        key : str
+            Keyword.
+
+        Returns
+        -------
+        list of float or None
+        """
         return [number_of(value) for value in self.values.get(key, [None] * self.count)]
 
 
 def number_of(value):
-    """A card's value as a finite number, or None."""
+    """
+    A card's value as a finite number.
+
+    Parameters
+    ----------
+    value : object
+        Of a card.
+
+    Returns
+    -------
+    float or None
+    """
     if value is None or isinstance(value, bool):
         return None
     try:

@@ -105,7 +105,24 @@ def _plain(item):
 
 
 def with_evidence(profile, findings, unusable, toml):
-    """A profile and its evidence as one."""
+    """
+    A profile and its evidence as one.
+
+    Parameters
+    ----------
+    profile : InstrumentProfile
+        What was learnt.
+    findings : iterable of Finding
+        Evidence for each value.
+    unusable : dict of str to str
+        Files that were left out, and why.
+    toml : str
+        The commented profile.
+
+    Returns
+    -------
+    LearnedProfile
+    """
     plain = {item.name: getattr(profile, item.name) for item in fields(InstrumentProfile)}
     return LearnedProfile(**plain, findings=tuple(findings), unusable=MappingProxyType(dict(unusable)), toml=toml)
 
