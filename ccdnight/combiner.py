@@ -141,7 +141,7 @@ class Combiner(ccdproc.Combiner):
         `~astropy.nddata.CCDData`
         """
         functions = {"median_func": median_func, "uncertainty_func": uncertainty_func}
-        return self._combine("median", functions, scale_to, uncertainty or "mad_std")
+        return self._combine("median", functions, scale_to, uncertainty)
 
     def average_combine(
         self, scale_func=None, scale_to=None, uncertainty_func=None, sum_func=None, *, uncertainty=None
@@ -164,7 +164,7 @@ class Combiner(ccdproc.Combiner):
         `~astropy.nddata.CCDData`
         """
         functions = {"scale_func": scale_func, "uncertainty_func": uncertainty_func, "sum_func": sum_func}
-        return self._combine("average", functions, scale_to, uncertainty or "std")
+        return self._combine("average", functions, scale_to, uncertainty)
 
     def sum_combine(self, sum_func=None, scale_to=None, uncertainty_func=None, *, uncertainty=None):
         """
@@ -185,12 +185,15 @@ class Combiner(ccdproc.Combiner):
         `~astropy.nddata.CCDData`
         """
         functions = {"sum_func": sum_func, "uncertainty_func": uncertainty_func}
-        return self._combine("sum", functions, scale_to, uncertainty or "std")
+        return self._combine("sum", functions, scale_to, uncertainty)
 
     def _combine(self, method, functions, scale_to, uncertainty):
         """Combine by the engine, or with functions of the user's own by the method of ccdproc that takes them."""
         given = {name: function for name, function in functions.items() if function is not None}
         if not (self._accelerated and _DEFAULTS.issuperset(given.values()) and np.ndim(scale_to) == 0):
+            if uncertainty is not None:
+                msg = f"uncertainty = {uncertainty!r} cannot be given here: the other arguments are left to ccdproc"
+                raise ValueError(msg)
             return getattr(super(), f"{method}_combine")(scale_to=scale_to, **given)
         return self._by_engine(method, scale_to, uncertainty)
 
@@ -199,8 +202,9 @@ class Combiner(ccdproc.Combiner):
         sources, scales = self._sources(), self.scaling
         if scale_to is not None:
             scales = np.full(len(data), float(scale_to))
-        if uncertainty in ("std", "mad_std") and all(source.has_variance for source in sources):
-            uncertainty = "propagated"
+        if uncertainty is None:
+            as_in_ccdproc = "mad_std" if method == "median" else "std"
+            uncertainty = "propagated" if all(source.has_variance for source in sources) else as_in_ccdproc
         weights = None if self.weights is None or method == "median" else np.asarray(self.weights, float)
         result = stack(
             sources,

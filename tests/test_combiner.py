@@ -345,3 +345,18 @@ def test_no_room_to_unpack(files, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(OutputError, match="gone: cannot be written"):
         combine([str(tmp_path / "p.fits.gz")] * 2, unit="adu")
+
+
+def test_uncertainty_that_is_asked_for():
+    """It is what is given, also where every frame has one; and not dropped where ccdproc does the work."""
+    rng = np.random.default_rng(4)
+    frames = [
+        CCDData(rng.normal(100, 3, (6, 7)), unit="adu", uncertainty=StdDevUncertainty(np.full((6, 7), 50.0)))
+        for _ in range(5)
+    ]
+    scatter = np.std([frame.data for frame in frames], axis=0) / np.sqrt(5)
+    combiner = Combiner(frames)
+    np.testing.assert_allclose(combiner.average_combine(uncertainty="std").uncertainty.array, scatter)
+    np.testing.assert_allclose(combiner.average_combine().uncertainty.array, 50 / np.sqrt(5))
+    with pytest.raises(ValueError, match="uncertainty = 'empirical' cannot be given here"):
+        combiner.median_combine(median_func=lambda data, axis: np.min(data, axis=axis), uncertainty="empirical")
