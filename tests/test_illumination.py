@@ -6,6 +6,7 @@ from astropy.modeling.fitting import LinearLSQFitter
 from astropy.modeling.models import Legendre2D
 from uneven import DITHERS, shutter_series, uneven_night
 
+from ccdnight._kernels.surface import surface_sums
 from ccdnight.calibration import calibrate
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError
 from ccdnight.flags import FLAGS
@@ -85,6 +86,20 @@ def test_fit_is_that_of_astropy(degree):
     np.testing.assert_allclose(model.parameters, expected.parameters, rtol=0, atol=1e-7)
     np.testing.assert_allclose(illumination_map(model, SHAPE), expected(x, y), rtol=3e-7)
     assert model.meta["kept"] == np.count_nonzero(~mask)
+
+
+def test_the_kernel_is_what_it_says():
+    """Its sums are those of the slow code in its docstring."""
+    rng = np.random.default_rng(4)
+    data, good = rng.normal(5, 1, (7, 9)), rng.uniform(size=(7, 9)) < 0.8
+    basis_x, basis_y, coefficients = (rng.normal(size=shape) for shape in ((3, 9), (2, 7), (2, 3)))
+    weights, values = np.zeros((3, 9)), np.zeros((2, 9))
+    count = surface_sums(data, good, 5.0, basis_x, basis_y, coefficients, 2.0, weights, values)
+    kept = good & (np.abs(data - 5 - basis_y.T @ coefficients @ basis_x) <= 2)
+    pairs = np.array([basis_y[k] * basis_y[other] for k in range(2) for other in range(k + 1)])
+    np.testing.assert_allclose(values, basis_y @ (kept * (data - 5)), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(weights, pairs @ kept, rtol=1e-12, atol=1e-12)
+    assert 0 < count == kept.sum() < good.sum()
 
 
 def test_outliers_are_clipped():

@@ -12,8 +12,6 @@ from ccdnight.statistics import clipped_moments, sample_pixels
 
 __all__ = ["fit_illumination", "fit_surface", "illumination_map"]
 
-#: Rows that are worked on at once: few enough to stay in the cache.
-_STRIP = 64
 _HIGHEST = 12
 #: Condition number of the normal equations beyond which their solution is rounding.
 _SINGULAR = 1e12
@@ -120,23 +118,21 @@ def fit_surface(data, good, degrees, *, sigma, maxiters):
     ny, nx = data.shape
     domains = {"x_domain": (0, max(nx - 1, 1)), "y_domain": (0, max(ny - 1, 1))}
     along_x, along_y = _basis(nx, degrees[0], domains["x_domain"]), _basis(ny, degrees[1], domains["y_domain"])
+    sample, sampled = sample_pixels(data), sample_pixels(good)
     # Values far from 0 would lose digits in the sums of products; the shift is put back into the constant term.
-    shift = float(np.median(sample_pixels(data)[sample_pixels(good)])) if sample_pixels(good).any() else 0.0
-    kept = good
+    shift = float(np.median(sample[sampled])) if sampled.any() else 0.0
+    steps = [-(-length // short) for length, short in zip(data.shape, sample.shape, strict=True)]
+    thin_y, thin_x = along_y[:: steps[0]], along_x[:: steps[1]]
+    coefficients, limit, count = np.zeros((degrees[1] + 1, degrees[0] + 1)), np.inf, -1
     for _ in range(1 if sigma is None else maxiters + 1):
-        coefficients, count = _solve(data, kept, shift, along_x, along_y)
-        surface = (along_y @ coefficients).astype(np.float32) @ along_x.T.astype(np.float32) + np.float32(shift)
-        residual = data - surface
-        _, scatter, _ = clipped_moments(sample_pixels(residual)[sample_pixels(good)], sigma=5.0)
-        if sigma is None:
+        before = count
+        coefficients, count = _solve(data, good, shift, along_x, along_y, coefficients, limit)
+        rest = (sample - shift - thin_y @ coefficients @ thin_x.T)[sampled]
+        _, scatter, _ = clipped_moments(rest, sigma=5.0)
+        if sigma is None or count == before:
             break
         # Residuals of a frame that the model fits exactly are rounding, which is nothing to reject.
-        width = max(scatter, 1e-6 * abs(shift)) if np.isfinite(scatter) else np.inf
-        with np.errstate(invalid="ignore"):
-            inside = good & (np.abs(residual, out=residual) <= np.float32(sigma * width))
-        if np.array_equal(inside, kept):
-            break
-        kept = inside
+        limit = sigma * max(scatter, 1e-6 * abs(shift)) if np.isfinite(scatter) else np.inf
     model = Legendre2D(*degrees, **domains)
     coefficients[0, 0] += shift
     model.parameters = coefficients.ravel()
@@ -154,7 +150,7 @@ def _pixels_of(flat):
     if data.ndim != 2 or 0 in data.shape:
         msg = f"shape {data.shape}; a frame has two axes, none of length 0"
         raise InputError(msg)
-    data = np.asarray(data, np.float32 if data.dtype.itemsize <= 4 else np.float64)
+    data = np.ascontiguousarray(data, np.float32 if data.dtype.itemsize <= 4 else np.float64)
     return data, good & np.isfinite(data)
 
 
@@ -173,26 +169,22 @@ def _basis(count, degree, domain):
     return legvander((2 * np.arange(count) - low - high) / (high - low), degree)
 
 
-def _solve(data, kept, shift, along_x, along_y):
-    """Coefficients by powers of y and x, and how many pixels they are made of."""
-    (ny, nx), p, q = data.shape, along_x.shape[1], along_y.shape[1]
-    pairs_x = (along_x[:, :, np.newaxis] * along_x[:, np.newaxis, :]).reshape(nx, p * p)
-    pairs_y = (along_y[:, :, np.newaxis] * along_y[:, np.newaxis, :]).reshape(ny, q * q)
-    matrix, vector, count = np.zeros((q * q, p * p)), np.zeros((q, p)), 0
-    for start in range(0, ny, _STRIP):
-        rows = slice(start, start + _STRIP)
-        used = kept[rows]
-        here = np.where(used, data[rows], np.float32(shift)).astype(np.float64)
-        here -= shift
-        vector += along_y[rows].T @ (here @ along_x)
-        matrix += pairs_y[rows].T @ (used.astype(np.float64) @ pairs_x)
-        count += int(np.count_nonzero(used))
+def _solve(data, good, shift, along_x, along_y, coefficients, limit):
+    """Coefficients by powers of y and x from what lies within a limit of others, and of how many pixels."""
+    from ccdnight._kernels.surface import surface_sums
+
+    nx, p, q = data.shape[1], along_x.shape[1], along_y.shape[1]
+    weights, values = np.zeros((q * (q + 1) // 2, nx)), np.zeros((q, nx))
+    basis_x, basis_y = np.ascontiguousarray(along_x.T), np.ascontiguousarray(along_y.T)
+    count = surface_sums(data, good, shift, basis_x, basis_y, coefficients, limit, weights, values)
     if count < p * q:
         msg = f"{count} usable pixels; degree ({p - 1}, {q - 1}) has {p * q} coefficients"
         raise InputError(msg)
-    # Indices (k, l, i, j) of the sums become equations (k, i) for unknowns (l, j).
-    matrix = matrix.reshape(q, q, p, p).transpose(0, 2, 1, 3).reshape(q * p, q * p)
+    matrix = np.empty((q, p, q, p))
+    for m, (k, other) in enumerate(zip(*np.tril_indices(q), strict=True)):
+        matrix[k, :, other] = matrix[other, :, k] = (basis_x * weights[m]) @ along_x
+    matrix = matrix.reshape(q * p, q * p)
     if np.linalg.cond(matrix) > _SINGULAR:
         msg = f"the {count} usable pixels do not determine degree ({p - 1}, {q - 1}); lower the degree"
         raise InputError(msg)
-    return np.linalg.solve(matrix, vector.ravel()).reshape(q, p), count
+    return np.linalg.solve(matrix, (values @ along_x).ravel()).reshape(q, p), count
