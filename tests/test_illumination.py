@@ -20,6 +20,7 @@ from ccdnight.illumination import (
 )
 from ccdnight.illumination.dithers import mask_sources
 from ccdnight.masters import make_bias, make_flat
+from ccdnight.night import Night
 from ccdnight.products import make_ccd, read_ccd, write_ccd
 from ccdnight.provenance import records_of
 from ccdnight.simulate.sky import shutter_map
@@ -228,6 +229,19 @@ def test_combine_refuses():
     falling = _flat(np.broadcast_to(np.linspace(-2, 1, 80), SHAPE))
     with pytest.raises(InputError, match="the fitted light falls to -2"):
         combine_flats(falling, good, degree=1, mask=mask)
+
+
+def test_a_night_combines_them(night, tmp_path):
+    """Twilight x dome is what the science frames are divided by, and the plan says so."""
+    planned = Night(night.raw_folder, profile="arcsat").plan()
+    twilight, dome = (item for item in planned.masters if item.kind == "flat")
+    assert dome.twilight == twilight.name
+    assert {item.flat for item in planned.science} == {dome.name}
+    reduction = Night(night.raw_folder, profile="arcsat").reduce(tmp_path, cosmic_rays=False, progress=False)
+    flat = reduction.masters[f"{dome.name}.fits" if f"{dome.name}.fits" in reduction.masters else dome.name]
+    assert flat.meta["ILLUMCOR"] == f"ccdnight: low orders of {twilight.name}.fits"
+    assert _off(flat, night) < 0.002
+    assert not reduction.failures
 
 
 # -- sky flats ---------------------------------------------------------------------------------------------------
