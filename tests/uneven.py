@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from astropy.io import fits
+
 from ccdnight.simulate import Exposure, Physics, night_for, simulate_night
 
 __all__ = ["DITHERS", "shutter_series", "uneven_night"]
@@ -40,7 +42,11 @@ def uneven_night(folder, *, seed=1, **switches):
     night = replace(night_for("arcsat"), exposures=tuple(out))
     on = {"screen_gradient": True, "twilight_gradient": True, "fringes": True}
     physics = Physics(**(on | {"dark": False, "hot_pixels": False, "glow": False} | switches))
-    return simulate_night(folder, "arcsat", seed=seed, night=night, physics=physics)
+    truth = simulate_night(folder, "arcsat", seed=seed, night=night, physics=physics)
+    for path in truth.raw_folder.glob("twilight_*"):
+        # The camera's own headers do not tell a twilight flat from one of the dome.
+        fits.setval(path, "IMAGETYP", value="Flat (twilight)")
+    return truth
 
 
 def shutter_series(folder, *, seed=1):
