@@ -16,8 +16,9 @@ from ccdnight.statistics import clipped_moments, sample_pixels
 
 __all__ = ["DitheredFrame", "combine_dithered", "mask_sources", "open_dithered", "sky_level"]
 
-#: A source is looked for after smoothing by these Gaussians (standard deviation in pixels): cores, and faint wings.
-_SCALES = (1.5, 5.0)
+#: A source is looked for after smoothing by Gaussians of this standard deviation in pixels: its core, and in means of
+#: so many pixels a side (which is faster) its faint wings.
+_CORE, _WINGS, _BLOCK = 1.5, 5.0, 4
 _LEAST = 3
 
 
@@ -212,10 +213,25 @@ def mask_sources(data, good, *, sigma=3.0, grow=5):
 
     values = np.where(good, data - np.median(sample_pixels(data)[sample_pixels(good)]), 0).astype(np.float32)
     weight = good.astype(np.float32)
-    found = np.zeros(data.shape, bool)
-    for scale in _SCALES:
-        share = ndimage.gaussian_filter(weight, scale, truncate=3, mode="nearest")
-        smooth = ndimage.gaussian_filter(values, scale, truncate=3, mode="nearest") / np.maximum(share, 0.1)
-        center, std, _ = clipped_moments(sample_pixels(smooth)[sample_pixels(good)], sigma=3.0)
-        found |= smooth > center + sigma * std
+    found = _stands_out(values, weight, _CORE, sigma)
+    wide = _stands_out(_block_means(values), _block_means(weight), _WINGS / _BLOCK, sigma)
+    ny, nx = data.shape
+    found |= wide.repeat(_BLOCK, axis=0)[:ny].repeat(_BLOCK, axis=1)[:, :nx]
     return ndimage.binary_dilation(found, iterations=grow) if grow else found
+
+
+def _stands_out(values, weight, scale, sigma):
+    from scipy import ndimage
+
+    share = ndimage.gaussian_filter(weight, scale, truncate=3, mode="nearest")
+    smooth = ndimage.gaussian_filter(values, scale, truncate=3, mode="nearest") / np.maximum(share, 0.1)
+    center, std, _ = clipped_moments(sample_pixels(smooth)[sample_pixels(share) > 0.5], sigma=3.0)
+    return smooth > center + sigma * std
+
+
+def _block_means(values):
+    """Means of blocks; those at the far edges are filled up with zeros, of which nothing is known either."""
+    ny, nx = (-(-length // _BLOCK) for length in values.shape)
+    room = np.zeros((ny * _BLOCK, nx * _BLOCK), np.float32)
+    room[: values.shape[0], : values.shape[1]] = values
+    return room.reshape(ny, _BLOCK, nx, _BLOCK).mean(axis=(1, 3))

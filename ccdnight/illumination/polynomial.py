@@ -129,7 +129,8 @@ def fit_surface(data, good, degrees, *, sigma, maxiters):
         coefficients, count = _solve(data, good, shift, along_x, along_y, coefficients, limit)
         rest = (sample - shift - thin_y @ coefficients @ thin_x.T)[sampled]
         _, scatter, _ = clipped_moments(rest, sigma=5.0)
-        if sigma is None or count == before:
+        # A hundred-thousandth of the pixels moves the surface by far less than its error.
+        if sigma is None or abs(count - before) <= 1e-5 * count:
             break
         # Residuals of a frame that the model fits exactly are rounding, which is nothing to reject.
         limit = sigma * max(scatter, 1e-6 * abs(shift)) if np.isfinite(scatter) else np.inf
