@@ -165,6 +165,18 @@ def test_twilight_times_dome_recovers_the_illumination(night, flats):
     assert np.median(flat.data[usable]) == pytest.approx(1, abs=1e-3)
 
 
+def test_no_star_is_left_in_the_twilight_flat(night, flats):
+    """Five dithered twilight flats, of which each shows some hundred stars."""
+    _, twilight = flats
+    flat = twilight.data / illumination_map(fit_illumination(twilight.data / night.flat("z")), twilight.data.shape)
+    good = (twilight.flags == 0) & ~night.bad
+    pull = (flat - night.flat("z"))[good] / twilight.uncertainty.array[good]
+    assert (night.stars("twilight_0.fits")["electron"] > 5000).sum() > 30
+    assert np.mean(pull > 6) < 1e-4
+    assert np.mean(pull > 4) < 5e-4
+    assert np.mean(pull) == pytest.approx(0, abs=0.1)
+
+
 def test_the_pixels_are_those_of_the_dome(flats):
     """Noise, uncertainty and flags come from the dome flat."""
     dome, twilight = flats

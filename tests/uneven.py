@@ -33,7 +33,8 @@ def uneven_night(folder, *, seed=1, **switches):
     out = _biases(5)
     out += [_exposure(f"dome_{n}.fits", "flat", 10 + n, 5.0, light=GAIN * 20000 / 5) for n in range(5)]
     for n, (dx, dy) in enumerate(DITHERS[:5]):
-        place = {"field": "blank", "dx": 2 * dx, "dy": 2 * dy, "fwhm": 3.4}
+        # Stars of a three-second exposure are brightened so that they would matter.
+        place = {"field": "blank", "dx": 2 * dx, "dy": 2 * dy, "fwhm": 3.4, "transparency": 20.0}
         out.append(_exposure(f"twilight_{n}.fits", "twilight", 20 + n, 3.0, light=GAIN * 20000 / 3, **place))
     for n, (dx, dy) in enumerate(DITHERS):
         place = {"field": "cluster", "dx": dx, "dy": dy, "fwhm": 3.2 + 0.1 * (n % 3)}

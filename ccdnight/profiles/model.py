@@ -122,6 +122,10 @@ class Policy:
         'auto' follows the scaling rules, 'exact' refuses scaled darks, 'none' subtracts no dark.
     flat : {'auto', 'none'}
         Whether science frames are divided by flats.
+    flat_level : tuple of float
+        Lowest and highest median of a flat above its bias, in adu; other flats are rejected.
+    flat_saturated : float
+        Largest part of a flat's pixels that may be saturated.
     illumination : {'auto', 'none'}
         'auto' brings dome flats to the large scales of twilight flats where a filter has enough of both; 'none' takes
         the twilight flats alone.
@@ -166,6 +170,8 @@ class Policy:
     bias: str = "auto"
     dark: str = "auto"
     flat: str = "auto"
+    flat_level: tuple[float, float] = (200.0, 1e6)
+    flat_saturated: float = 0.1
     illumination: str = "auto"
     edge: int = 0
     edge_of: str = "data"
