@@ -32,8 +32,10 @@ _NAMES = {
     "write_ccd": "products",
 }
 _SUBMODULES = (
-    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "learning"),
+    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "fringes"),
     *(
+        "illumination",
+        "learning",
         "masters",
         "night",
         "plots",

@@ -117,8 +117,10 @@ class _Association:
             if self.policy.dark_for_flats:
                 group.dark, why_dark = self.match.choose_dark(group.first, group.exposure)
                 group.notes.append(why_dark)
+            if group.twilight is not None:
+                group.notes.append("large scales from the twilight flats, since a dome screen is lit unevenly")
         self.used.append(group)
-        for other in (group.bias, group.dark):
+        for other in (group.bias, group.dark, group.twilight):
             self._need(other)
 
     def _need_everything(self):
@@ -137,7 +139,7 @@ class _Association:
                 few = f"{group.name}: {len(group.rows)} frames are fewer than the {least} asked for"
                 self.notes.append(f"{few}; cosmic rays may stay in it")
         order = {"bias": 0, "dark": 1, "flat": 2}
-        groups = sorted(self.used, key=lambda group: (order[group.kind], group.name))
+        groups = sorted(self.used, key=lambda group: (order[group.kind], group.twilight is not None, group.name))
         return [
             MasterPlan(
                 name=group.name,
@@ -145,6 +147,7 @@ class _Association:
                 inputs=tuple(row.path for row in group.rows),
                 bias=group.bias.name if group.bias else "",
                 dark=group.dark.name if group.dark else "",
+                twilight=group.twilight.name if group.twilight else "",
                 filter=group.filter,
                 overscan_window=self.match.sources[group.first.key].window,
                 reason="; ".join([_describe(group), *group.notes]),

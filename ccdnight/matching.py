@@ -47,6 +47,7 @@ class Group:
     filter: str = ""
     bias: object = None
     dark: object = None
+    twilight: object = None
     notes: list = field(default_factory=list)
 
     @property
@@ -330,9 +331,16 @@ class Matcher:
             return None, self._missing("flat", row)
         # The twilight sky lights the telescope as the night sky does; a dome does not quite.
         twilight = [g for g in groups if g.first.kind == "twilight" and self.enough(g)]
+        dome = [g for g in groups if g.first.kind == "flat" and self.enough(g)]
+        name = row.filter or "no filter"
+        if twilight and dome and self.policy.illumination == "auto":
+            group = self._nearest(dome, row.time)
+            # The same for every science frame that the dome flats serve.
+            group.twilight = self._nearest(twilight, group.time)
+            words = f"{len(group.rows)} dome flats in {name} of {night_words(group)}"
+            return group, f"flat: {words}, brought to the large scales of {len(group.twilight.rows)} twilight flats"
         group = self._nearest(twilight or groups, row.time)
         kind = "twilight flats" if group.first.kind == "twilight" else "flats"
-        name = row.filter or "no filter"
         return group, f"flat: {len(group.rows)} {kind} in {name} of {night_words(group)}"
 
     def _missing(self, kind, row):

@@ -124,7 +124,7 @@ class Night:
             note = f"no FITS files in {self.folder or 'the list'}: files ending in {suffixes} are looked at"
             return Plan(profile=self.profile.name, policy=chosen, notes=(note,))
         frames, samples = self.frames, self._collection.measure()
-        found = contradictions(frames, samples)
+        found = contradictions(frames, samples, flat_level=chosen.flat_level, flat_saturated=chosen.flat_saturated)
         rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=self._longitudes())
         notes = _section_notes(samples)
         moves = self._moves(rows, chosen)

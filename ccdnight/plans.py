@@ -34,6 +34,8 @@ class MasterPlan:
         Paths of raw files relative to the raw folder.
     bias, dark : str
         Names of masters applied to the inputs; '' for none.
+    twilight : str
+        Name of a master flat whose large scales a flat is brought to; '' for none.
     filter : str
         Filter of a flat.
     overscan_window : int
@@ -47,6 +49,7 @@ class MasterPlan:
     inputs: tuple[str, ...]
     bias: str = ""
     dark: str = ""
+    twilight: str = ""
     filter: str = ""
     overscan_window: int = 0
     reason: str = ""
@@ -242,7 +245,8 @@ _HEAD = """\
 # Move a file from one list to another, give a frame another master, and run it again with
 #   ccdnight reduce RAW OUT --plan THIS_FILE
 # Of the policy, how masters are combined (method, reject, sigma, normalize, scale_flats, edge, ...) is read when it
-# is run; what chooses frames (bias, dark, flat, minimum, match, tolerances, missing) has acted already.
+# is run; what chooses frames (bias, dark, flat, flat_level, illumination, minimum, match, tolerances, missing) has
+# acted already.
 """
 
 
@@ -259,7 +263,7 @@ def served(item):
     -------
     str
     """
-    names = [getattr(item, role, "") for role in ("bias", "dark", "flat")]
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
     return ", ".join(name for name in names if name) or "nothing"
@@ -341,6 +345,7 @@ def _problems(plan):
             yield f"master {master.name!r} has no inputs"
         for role in ("bias", "dark"):
             yield from _check_reference(master.name, role, getattr(master, role), made)
+        yield from _check_twilight(master, made)
         made[master.name] = master.kind
     outputs = {}
     for item in plan.science:
@@ -368,9 +373,17 @@ def _contradictions(plan):
         yield f"policy: bias = 'overscan', but frames get a master bias; {again}"
     if bias == "frames" and any(item.overscan_window for item in items):
         yield f"policy: bias = 'frames', but the overscan of frames is used; {again}"
+    if plan.policy.illumination == "none" and any(item.twilight for item in plan.masters):
+        yield f"policy: illumination = 'none', but a flat is brought to the large scales of another; {again}"
     for role in ("dark", "flat"):
         if getattr(plan.policy, role) == "none" and any(getattr(item, role, "") for item in items):
             yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
+
+
+def _check_twilight(master, made):
+    yield from _check_reference(master.name, "flat", master.twilight, made)
+    if master.twilight and master.kind != "flat":
+        yield f"master {master.name!r} is of kind {master.kind!r}; twilight belongs to a flat"
 
 
 def _check_reference(name, role, wanted, made):

@@ -33,6 +33,9 @@ STATE_CARDS = {
     "dark": ("DARKCOR", ("SUBDARK",)),
     "flat": ("FLATCOR", ()),
     "gain": ("GAINCOR", ()),
+    "illumination": ("ILLUMCOR", ()),
+    "fringe": ("FRINGCOR", ()),
+    "shutter": ("SHUTCOR", ()),
 }
 #: CALSTAT of MaxIm holds a letter for each step that was applied.
 _CALSTAT = {"bias": "B", "dark": "D", "flat": "F"}

@@ -51,7 +51,7 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
     graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
     for master in plan.masters:
-        needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark) if name]
+        needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark, master.twilight) if name]
         graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
     for item in plan.science:
         needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat) if name]
@@ -123,6 +123,9 @@ def make_master(folder, output, master, profile, outcomes):
                 raise InputError(msg) from error
     name = f"{master.name}.fits"
     ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
+    if master.twilight:
+        ccd, missing = _with_large_scales(ccd, master.twilight, output, outcomes)
+        lacking += missing
     path = Path(output, "masters", name)
     storage.write_fits(path, to_hdus(ccd))
     good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
@@ -159,6 +162,14 @@ def _combine(kind, paths, masters, policy, common):
         scale_up=policy.dark_scale_up,
         **common,
     )
+
+
+def _with_large_scales(flat, name, output, outcomes):
+    """A dome flat brought to the large scales of a twilight flat; as it is where that could not be made."""
+    from ccdnight.illumination import combine_flats
+
+    twilight = _applied(output, name, outcomes)
+    return (flat, [name]) if twilight is None else (combine_flats(flat, twilight), [])
 
 
 def _applied(output, name, outcomes):

@@ -12,13 +12,13 @@ _STRAY_ADU, _STRAY_NOISE = 100.0, 20.0
 _WARMER = 1.0
 #: No bias lies above its own overscan by so many adu.
 _MUCH_LIGHT = 1000.0
-#: A flat has at least this much light above the bias, in adu.
-_LITTLE_LIGHT = 200.0
+#: A flat has so much light above the bias, in adu, at least and at most.
+_FLAT_LEVEL = (200.0, 1e6)
 #: More than this part of a flat saturated and it is of no use.
 _SATURATED = 0.1
 
 
-def contradictions(frames, samples):
+def contradictions(frames, samples, *, flat_level=_FLAT_LEVEL, flat_saturated=_SATURATED):
     """
     Hold what the headers say against what the pixels show.
 
@@ -28,6 +28,8 @@ def contradictions(frames, samples):
         The frame table.
     samples : `~astropy.table.Table`
         What `FrameCollection.measure` returned for the same files, in the same order.
+    flat_level, flat_saturated : optional
+        Bounds for flats, as in `ccdnight.Policy`.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def contradictions(frames, samples):
     rows = [_Row(frame, sample) for frame, sample in zip(frames, samples, strict=True)]
     found = {}
     for row in rows:
-        sentence = row.problem or _broken(row) or _check_kind(row, rows)
+        sentence = row.problem or _broken(row) or _check_kind(row, rows, flat_level, flat_saturated)
         if sentence:
             found[row.path] = sentence
     return found
@@ -75,11 +77,11 @@ def _broken(row):
     return ""
 
 
-def _check_kind(row, rows):
+def _check_kind(row, rows, flat_level, flat_saturated):
     if row.kind in ("bias", "dark"):
         return _check_unlit(row, rows)
     if row.kind in ("flat", "twilight"):
-        return _check_lit(row, rows)
+        return _check_lit(row, rows, flat_level, flat_saturated)
     return ""
 
 
@@ -120,9 +122,9 @@ def _same_charge(one, other):
     return abs(one.exposure - other.exposure) <= max(0.1, 0.005 * other.exposure)
 
 
-def _check_lit(row, rows):
-    if row.saturated > _SATURATED:
-        return f"{row.saturated:.0%} of its pixels are saturated; a flat may have up to {_SATURATED:.0%}"
+def _check_lit(row, rows, flat_level, flat_saturated):
+    if row.saturated > flat_saturated:
+        return f"{row.saturated:.0%} of its pixels are saturated; a flat may have up to {flat_saturated:.0%}"
     biases = [other.light for other in rows if other.kind == "bias" and other.key == row.key and not _broken(other)]
     if biases:
         light = row.light - float(np.median(biases))
@@ -130,9 +132,12 @@ def _check_lit(row, rows):
         light = row.light
     else:
         return ""
-    if light < _LITTLE_LIGHT:
+    lowest, highest = flat_level
+    if light < lowest:
         return (
             f"its header says {row.kind}, but it has {light:.0f} adu of light above the bias; "
-            f"a flat needs at least {_LITTLE_LIGHT:.0f} adu"
+            f"a flat needs at least {lowest:.0f} adu"
         )
+    if light > highest:
+        return f"it has {light:.0f} adu of light above the bias; the policy takes flats of up to {highest:.0f} adu"
     return ""

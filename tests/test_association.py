@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from ccdnight.association import FrameRow, associate
+from ccdnight.exceptions import PlanError
 from ccdnight.levels import choose_bias_source
-from ccdnight.plans import UnusedFrame
+from ccdnight.plans import Plan, UnusedFrame, served
 from ccdnight.profiles import Policy, get_profile
 
 GENERIC = get_profile("generic")
@@ -165,11 +166,48 @@ def test_few_flats_of_two_nights_are_one_set():
 
 
 def test_twilight_flats_are_preferred_to_dome_flats():
+    """Where the policy does not combine them."""
+    rows = night() + [row(f"t{i}.fits", "twilight") for i in range(3)]
+    plan = plan_of(rows, illumination="none")
+    (flat,) = (master for master in plan.masters if master.kind == "flat")
+    assert flat.inputs[0] == "t0.fits"
+    assert flat.twilight == ""
+    assert "twilight" in plan.science[0].reason
+
+
+def test_dome_flats_take_the_large_scales_of_twilight_flats():
     rows = night() + [row(f"t{i}.fits", "twilight") for i in range(3)]
     plan = plan_of(rows)
-    flat = next(master for master in plan.masters if master.kind == "flat")
-    assert flat.inputs[0] == "t0.fits"
-    assert "twilight" in plan.science[0].reason
+    twilight, dome = (master for master in plan.masters if master.kind == "flat")
+    assert (twilight.inputs[0], dome.inputs[0]) == ("t0.fits", "f0.fits")
+    assert dome.twilight == twilight.name
+    assert plan.science[0].flat == dome.name
+    assert "large scales of 3 twilight flats" in plan.science[0].reason
+    assert "large scales from the twilight flats" in dome.reason
+    assert Plan.from_toml(plan.to_toml()) == plan
+    assert twilight.name in served(dome)
+
+
+@pytest.mark.parametrize(("dome", "twilight"), [(2, 3), (3, 2)])
+def test_too_few_flats_of_one_kind_are_not_combined(dome, twilight):
+    """The kind that has enough serves alone."""
+    rows = night(flats=dome) + [row(f"t{i}.fits", "twilight") for i in range(twilight)]
+    (flat,) = (master for master in plan_of(rows).masters if master.kind == "flat")
+    assert flat.inputs[0] == ("t0.fits" if twilight == 3 else "f0.fits")
+    assert flat.twilight == ""
+
+
+def test_plan_says_what_is_wrong_with_its_twilight():
+    """A name that is not made, a kind that takes none, and a policy that was changed afterwards."""
+    plan = plan_of(night() + [row(f"t{i}.fits", "twilight") for i in range(3)])
+    text = plan.to_toml()
+    with pytest.raises(PlanError, match="illumination = 'none', but a flat"):
+        Plan.from_toml(text.replace('illumination = "auto"', 'illumination = "none"'))
+    with pytest.raises(PlanError, match="names the flat 'other', which is not made before it"):
+        Plan.from_toml(text.replace(f'twilight = "{plan.masters[-1].twilight}"', 'twilight = "other"'))
+    (bias, *rest) = plan.masters
+    with pytest.raises(PlanError, match="twilight belongs to a flat"):
+        replace(plan, masters=(replace(bias, twilight=rest[0].name), *rest)).validate()
 
 
 @pytest.mark.parametrize("below", ["use", "refuse"])

@@ -49,6 +49,8 @@ MODULES = [
     "execution",
     "flags",
     "frames",
+    "fringes",
+    "illumination",
     "learning",
     "masters",
     "night",

@@ -1,5 +1,7 @@
 """What the headers say, held against what the pixels show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -20,6 +22,7 @@ from builders import (
 from test_sampling import sections_to_toml
 
 from ccdnight.frames import FrameCollection
+from ccdnight.night import Night
 from ccdnight.vetting import contradictions
 
 
@@ -132,6 +135,22 @@ def test_a_flat_without_light(nickel, kind):
     assert item[0] == "d.fits"
     assert f"its header says {kind}, but it has" in item[1]
     assert item[1].endswith("a flat needs at least 200 adu")
+
+
+@pytest.mark.parametrize("level", [50, 9000, 30000])
+def test_flats_are_held_against_the_bounds_of_the_policy(tmp_path, level):
+    """The night's own flats have 20,000 adu; one that is out of bounds is rejected in the plan, with its value."""
+    plain_night(tmp_path)
+    make_frame(tmp_path / "other.fits", kind="flat", level=level, shape=(64, 80), filter="V")
+    night = Night(tmp_path)
+    profile = replace(night.profile, policy=night.profile.policy.updated(flat_level=(10000, 25000)))
+    (item,) = (item for item in Night(tmp_path, profile=profile).plan().unused if item.path == "other.fits")
+    assert item.fate == "rejected"
+    assert "adu of light above the bias; " in item.reason
+    assert item.reason.endswith("flats of up to 25000 adu" if level > 25000 else "needs at least 10000 adu")
+    assert ("other.fits" in {unused.path for unused in night.plan().unused if unused.fate == "rejected"}) == (
+        level < 200
+    )
 
 
 @pytest.mark.parametrize("biases", [True, False])

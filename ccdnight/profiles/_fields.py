@@ -78,6 +78,8 @@ _POLICY_NUMBERS = {
     "minimum_bias": whole,
     "minimum_dark": whole,
     "minimum_flat": whole,
+    "flat_level": partial(numbers, count=2, read=_NOT_NEGATIVE),
+    "flat_saturated": _NOT_NEGATIVE,
     "match": _match_columns,
     "exposure_tolerance": partial(numbers, count=2, read=_NOT_NEGATIVE),
     "temperature_tolerance": _NOT_NEGATIVE,

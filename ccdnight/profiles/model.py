@@ -122,6 +122,13 @@ class Policy:
         'auto' follows the scaling rules, 'exact' refuses scaled darks, 'none' subtracts no dark.
     flat : {'auto', 'none'}
         Whether science frames are divided by flats.
+    flat_level : tuple of float
+        Lowest and highest median of a flat above its bias, in adu; other flats are rejected.
+    flat_saturated : float
+        Largest part of a flat's pixels that may be saturated.
+    illumination : {'auto', 'none'}
+        'auto' brings dome flats to the large scales of twilight flats where a filter has enough of both; 'none' takes
+        the twilight flats alone.
     edge : int
         Pixels trimmed from every edge of the data section.
     edge_of : {'data', 'frame'}
@@ -163,6 +170,9 @@ class Policy:
     bias: str = "auto"
     dark: str = "auto"
     flat: str = "auto"
+    flat_level: tuple[float, float] = (200.0, 1e6)
+    flat_saturated: float = 0.1
+    illumination: str = "auto"
     edge: int = 0
     edge_of: str = "data"
     overscan_window: int = 0
@@ -211,6 +221,7 @@ POLICY_CHOICES = {
     "bias": ("auto", "frames", "overscan", "both"),
     "dark": ("auto", "exact", "none"),
     "flat": ("auto", "none"),
+    "illumination": ("auto", "none"),
     "edge_of": ("data", "frame"),
     "below_minimum": ("use", "refuse"),
     "missing_bias": ("reduce", "leave out"),
@@ -232,6 +243,7 @@ NAMED_POLICIES = MappingProxyType(
             "edge": 100,
             "edge_of": "frame",
             "foreign_dark_bias": True,
+            "illumination": "none",
             "dark_for_flats": False,
             "use_dark_time": False,
             "method": "average",
