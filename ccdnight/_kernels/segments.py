@@ -1,0 +1,40 @@
+"""Segments of columns in which a sum grows: all columns side by side, row by row."""
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+
+__all__ = ["mark_segments"]
+
+
+@kernel
+def mark_segments(values, drift, score, out):
+    """
+    Mark the segments of every column in which the sum of ``values - drift`` grows by more than `score`.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        float32, shape ``(ny, nx)``.
+    drift, score : float
+        What is taken off each value, and how far a sum must grow.
+    out : `~numpy.ndarray`
+        bool, shape ``(ny, nx)``; set where a segment is.
+    """
+    ny, nx = values.shape
+    total, best = np.zeros(nx, np.float32), np.zeros(nx, np.float32)
+    start, end = np.zeros(nx, np.int32), np.zeros(nx, np.int32)
+    for y in range(ny):
+        row = values[y]
+        for x in range(nx):
+            total[x] += row[x] - drift
+            if total[x] > best[x]:
+                best[x], end[x] = total[x], y + 1
+            # The segment is over where the sum is back at 0, or has fallen as far as it must grow.
+            if total[x] <= 0.0 or total[x] < best[x] - score:
+                if best[x] > score:
+                    out[start[x] : end[x], x] = True
+                total[x], best[x], start[x] = 0.0, 0.0, y + 1
+    for x in range(nx):
+        if best[x] > score:
+            out[start[x] : end[x], x] = True
