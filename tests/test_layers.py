@@ -32,6 +32,7 @@ LAYERS = (
         "clipping",
         "stacking",
         "products",
+        "masking",
         "geometry",
         "overscan",
         "trimming",

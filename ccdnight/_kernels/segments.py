@@ -1,10 +1,34 @@
-"""Segments of columns in which a sum grows: all columns side by side, row by row."""
+"""Segments of columns, in which a sum grows or a gap is short: all columns side by side, row by row."""
 
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
 
-__all__ = ["mark_segments"]
+__all__ = ["mark_gaps", "mark_segments"]
+
+
+@kernel
+def mark_gaps(bad, most, out):
+    """
+    Mark the gaps between bad pixels of a column that are not longer than `most`.
+
+    Parameters
+    ----------
+    bad : `~numpy.ndarray`
+        bool, shape ``(ny, nx)``.
+    most : int
+        Pixels.
+    out : `~numpy.ndarray`
+        bool, of the same shape; set in the gaps.
+    """
+    ny, nx = bad.shape
+    last = np.full(nx, ny, np.int64)
+    for y in range(ny):
+        for x in range(nx):
+            if bad[y, x]:
+                if 1 < y - last[x] <= most + 1:
+                    out[last[x] + 1 : y, x] = True
+                last[x] = y
 
 
 @kernel

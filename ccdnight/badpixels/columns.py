@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ccdnight._kernels.segments import mark_segments
+from ccdnight._kernels.segments import mark_gaps, mark_segments
 
 __all__ = ["close_gaps", "column_segments"]
 
@@ -57,8 +57,6 @@ def close_gaps(bad, most):
     `~numpy.ndarray`
         bool, the pixels of the gaps.
     """
-    ny = bad.shape[0]
-    y = np.arange(ny, dtype=np.int32)[:, None]
-    below = np.maximum.accumulate(np.where(bad, y, -ny - most), axis=0)
-    above = np.minimum.accumulate(np.where(bad, y, 3 * ny + most)[::-1], axis=0)[::-1]
-    return ~bad & (above - below - 1 <= most)
+    out = np.zeros(bad.shape, bool)
+    mark_gaps(bad, most, out)
+    return out

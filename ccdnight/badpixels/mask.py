@@ -5,8 +5,8 @@ import numpy as np
 from ccdnight.badpixels.causes import CAUSES, cause_flags, describe_causes
 from ccdnight.badpixels.columns import close_gaps, column_segments
 from ccdnight.badpixels.frames import image_of, regions_of, sort_frames
-from ccdnight.badpixels.outliers import block_scatter, box_median
-from ccdnight.badpixels.response import BLOCK, ONE_SIGMA, flat_causes, ratio_outliers
+from ccdnight.badpixels.outliers import local_median, local_sigma
+from ccdnight.badpixels.response import flat_causes, ratio_outliers
 from ccdnight.badpixels.spread import LEAST_FRAMES, frame_noise, ranges
 from ccdnight.calibration import identity_of
 from ccdnight.exceptions import InputError
@@ -16,6 +16,7 @@ from ccdnight.noise import noise_model
 from ccdnight.products import flags_of, make_ccd
 from ccdnight.profiles import get_profile
 from ccdnight.provenance import mark_applied, record_step
+from ccdnight.statistics import sample_pixels
 
 __all__ = ["make_bad_pixel_mask"]
 
@@ -40,7 +41,7 @@ def make_bad_pixel_mask(
     false_alarms=1e-5,
     hot_sigma=5.0,
     flat_sigma=6.0,
-    least_response=0.03,
+    least_response=0.05,
     gap=5,
     workers=None,
 ):
@@ -168,7 +169,7 @@ class _Search:
         low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
         middle = np.maximum(low, np.minimum(high, images[2])).astype(np.float32)
         for part in self._regions:
-            middle[part] -= np.float32(np.median(middle[part]))
+            middle[part] -= np.float32(np.median(sample_pixels(middle[part])))
         return np.nan_to_num(middle)
 
     def bias_level(self):
@@ -246,13 +247,13 @@ class _Search:
     def _residual(self, image):
         residual = np.empty_like(image)
         for part in self._regions:
-            residual[part] = image[part] - box_median(image[part], workers=self._workers)
+            residual[part] = image[part] - local_median(image[part], workers=self._workers)
         return residual
 
     def _scatter(self, residual):
         scatter = np.empty_like(residual)
         for part in self._regions:
-            scatter[part] = block_scatter(residual[part], BLOCK, ONE_SIGMA)
+            scatter[part] = local_sigma(residual[part])
         return scatter
 
     # -- what is made of it ---------------------------------------------------------------------------
@@ -274,7 +275,7 @@ class _Search:
         for key in ("OBJECT", "EXPTIME", "DARKTIME", "NCOMBINE", "FILENAME", "BIASID", "BIASFILE", "FLATNORM"):
             ccd.meta.remove(key, ignore_missing=True, remove_all=True)
         for number, cause in enumerate(CAUSES.values()):
-            ccd.meta[f"CAUSE{number}"] = (cause.name, f"bit {number}: {cause.meaning}"[:45])
+            ccd.meta[f"CAUSE{number}"] = (cause.name, f"bit {number}: {cause.meaning}"[:55])
         counts = describe_causes(self.causes)
         for name, count in counts.items():
             ccd.meta[f"N{name[:7]}"] = (count, "pixels")

@@ -1,6 +1,7 @@
 """Pixels that lie off their neighbors: IRAF's ccdmask, with the moving median compiled."""
 
 import functools
+import itertools
 
 import numpy as np
 from astropy.nddata import CCDData
@@ -10,10 +11,12 @@ from ccdnight._kernels.order import NETWORK_LIMIT, sorting_network
 from ccdnight.exceptions import InputError
 from ccdnight.execution import map_strips
 
-__all__ = ["block_scatter", "box_median", "find_outliers"]
+__all__ = ["block_scatter", "box_median", "find_outliers", "local_median", "local_sigma"]
 
 #: Rows that a thread filters at once.
 _STRIP = 128
+#: Side of the blocks in which the standard deviation is measured, and the part of a Gaussian within it on each side.
+_BLOCK, _ONE_SIGMA = 32, (0.15865, 0.84135)
 #: Ranks between which half a standard deviation to either side lies, as in IRAF.
 _IRAF_PERCENTILES = (30.9, 69.1)
 
@@ -101,6 +104,55 @@ def box_median(image, box=(7, 7), *, workers=None):
         float32.
     """
     return _box_rank(image, box, box[0] * box[1] // 2, workers)
+
+
+def local_median(image, *, size=7, workers=None):
+    """
+    Median along columns of the medians along rows: a tenth of the time of `box_median`, for almost the same.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`
+        float32, shape ``(ny, nx)``, finite.
+    size : int, optional
+        Pixels of either, odd.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        float32.
+    """
+    return _box_rank(_box_rank(image, (1, size), size // 2, workers), (size, 1), size // 2, workers)
+
+
+def local_sigma(residual):
+    """
+    Standard deviation in blocks of 32 x 32 pixels, from the central two thirds of the values of every other row.
+
+    Parameters
+    ----------
+    residual : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Shape ``(ny, nx)``, the value of its block at every pixel.
+    """
+    (ny, nx), out = residual.shape, np.empty(residual.shape, residual.dtype)
+    # Blocks of equal size, none smaller than half.
+    rows, columns = (np.linspace(0, size, max(1, round(size / _BLOCK)) + 1).astype(int) for size in (ny, nx))
+    for top, bottom in itertools.pairwise(rows):
+        for width in sorted({int(step) for step in np.diff(columns)}):
+            of_width = [int(start) for start, step in zip(columns, np.diff(columns), strict=False) if step == width]
+            index = np.array(of_width)[:, None] + np.arange(width)
+            values = residual[top:bottom:2][:, index].transpose(1, 0, 2).reshape(len(of_width), -1)
+            low, high = (int(part * (values.shape[1] - 1)) for part in _ONE_SIGMA)
+            ordered = np.partition(values, (low, high), axis=1)
+            out[top:bottom, index.ravel()] = np.repeat((ordered[:, high] - ordered[:, low]) / 2, width)
+    return out
 
 
 @functools.lru_cache(maxsize=8)

@@ -3,16 +3,17 @@
 import numpy as np
 
 from ccdnight.badpixels.causes import CAUSES
-from ccdnight.badpixels.outliers import block_scatter, box_median
+from ccdnight.badpixels.outliers import box_median, local_median, local_sigma
+from ccdnight.statistics import sample_pixels
 
 __all__ = ["flat_causes", "ratio_outliers"]
 
-#: Blocks in which scatter is measured, and the percentiles that one standard deviation of a Gaussian reaches.
-BLOCK, ONE_SIGMA = (32, 32), (15.865, 84.135)
 #: Part of the typical level below which a region sees no light; part of its neighbors' below which a pixel is dead.
 _DARK, _DEAD = 0.1, 0.5
 #: Sensitivities beyond which a whole patch is bad, compared with what is this many pixels around it.
 _PATCH, _STEP, _WIDE = (0.7, 1.4), 8, (9, 9)
+#: Pixels of a row or column that tell whether it sees light.
+_SAMPLE = 256
 #: Relative scatter up to which the response of a whole column is what a flat is for.
 _FLAT_FIELD = 0.02
 _UNEXPOSED, _RESPONSE, _DEAD_BIT = (np.uint16(CAUSES[name].value) for name in ("UNEXPOSED", "RESPONSE", "DEAD"))
@@ -42,16 +43,17 @@ def flat_causes(flat, sigma, least, regions, workers=None):
     deviation : `~numpy.ndarray`
         Relative deviation from the neighbors in units of the scatter, 2 % at least, for the search for columns.
     """
-    local, typical = np.empty_like(flat), float(np.median(flat[flat > 0])) if (flat > 0).any() else 1.0
+    some = sample_pixels(flat)
+    local, typical = np.empty_like(flat), float(np.median(some[some > 0])) if (some > 0).any() else 1.0
     for part in regions:
-        local[part] = box_median(flat[part], workers=workers)
+        local[part] = local_median(flat[part], workers=workers)
     unexposed = _unexposed(flat, local, typical)
     light = np.maximum(local, np.float32(_DARK * typical))
     relative = flat / light - 1
     relative[unexposed] = 0
     scatter = np.empty_like(flat)
     for part in regions:
-        scatter[part] = block_scatter(relative[part], BLOCK, ONE_SIGMA)
+        scatter[part] = local_sigma(relative[part])
     off = (np.abs(relative) > sigma * scatter) & (np.abs(relative) > least)
     off |= _patches(local, unexposed, typical)
     causes = np.where(off, _RESPONSE, np.uint16(0))
@@ -63,8 +65,9 @@ def flat_causes(flat, sigma, least, regions, workers=None):
 def _unexposed(flat, local, typical):
     """Regions, whole rows and whole columns without light; a single dark pixel is dead, not unexposed."""
     unexposed = (flat < _DARK * typical) & (local < _DARK * typical)
-    unexposed |= (np.median(flat, axis=1) < _DARK * typical)[:, None]
-    unexposed |= (np.median(flat, axis=0) < _DARK * typical)[None, :]
+    rows, columns = (max(1, size // _SAMPLE) for size in flat.shape)
+    unexposed |= (np.median(flat[:, ::columns], axis=1) < _DARK * typical)[:, None]
+    unexposed |= (np.median(flat[::rows], axis=0) < _DARK * typical)[None, :]
     return unexposed
 
 
@@ -99,7 +102,7 @@ def ratio_outliers(low, high, sigma, least, regions, workers=None):
     ratio = np.where(usable, low / np.where(usable, high, 1), 1).astype(np.float32)
     off = np.zeros(ratio.shape, bool)
     for part in regions:
-        relative = ratio[part] / box_median(ratio[part], workers=workers) - 1
-        scatter = block_scatter(relative, BLOCK, ONE_SIGMA)
+        relative = ratio[part] / local_median(ratio[part], workers=workers) - 1
+        scatter = local_sigma(relative)
         off[part] = (np.abs(relative) > sigma * scatter) & (np.abs(relative) > least)
     return off & usable

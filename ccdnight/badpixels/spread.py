@@ -17,7 +17,7 @@ __all__ = ["LEAST_FRAMES", "frame_noise", "range_factors", "ranges"]
 #: With fewer frames nothing is left to compare when one value may be a particle.
 LEAST_FRAMES = 3
 #: About so many pixels of a row give its level.
-_ROW_SAMPLE = 512
+_ROW_SAMPLE = 256
 
 
 @functools.cache
