@@ -350,10 +350,7 @@ def _problems(plan):
             yield f"two masters are called {master.name!r}"
         if not _is_inside(master.name) or "/" in master.name:
             yield f"master {master.name!r}: a name without folders is needed"
-        if master.kind == "badpixels":
-            yield from _check_sources(master, made)
-        elif not master.inputs:
-            yield f"master {master.name!r} has no inputs"
+        yield from _check_sources(master, made)
         for role in ("bias", "dark"):
             yield from _check_reference(master.name, role, getattr(master, role), made)
         made[master.name] = master.kind
@@ -389,7 +386,13 @@ def _contradictions(plan):
 
 
 def _check_sources(master, made):
-    """A bad pixel mask is made from other masters, or from a mask file alone."""
+    """A master is made from raw files, a bad pixel mask from other masters or from a mask file alone."""
+    if master.kind != "badpixels":
+        if not master.inputs:
+            yield f"master {master.name!r} has no inputs"
+        if master.sources or master.mask:
+            yield f"master {master.name!r} is of kind {master.kind!r}; sources and mask belong to a bad pixel mask"
+        return
     if master.inputs:
         yield f"master {master.name!r} is made from other masters (sources), it has no inputs of its own"
     if not master.sources and not master.mask:

@@ -65,9 +65,7 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark) if name]
         graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
     for item in plan.science:
-        needs = ["detector"] + [
-            f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name
-        ]
+        needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
     return graph, run
 

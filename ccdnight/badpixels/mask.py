@@ -13,7 +13,7 @@ from ccdnight.exceptions import InputError
 from ccdnight.masking import read_mask
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.noise import noise_model
-from ccdnight.products import flags_of, make_ccd
+from ccdnight.products import flags_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.provenance import mark_applied, record_step
 from ccdnight.statistics import sample_pixels
@@ -165,9 +165,11 @@ class _Search:
 
     def _charge(self, group):
         """What pixels have above the typical level, from the median of three of the frames."""
-        images = [source.rows(slice(0, self._shape[0]))[0] for source in group[:LEAST_FRAMES]]
+        images = np.empty((LEAST_FRAMES, *self._shape), np.float32)
+        for source, image in zip(group, images, strict=False):
+            source.fill(slice(0, self._shape[0]), image, 0)
         low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
-        middle = np.maximum(low, np.minimum(high, images[2])).astype(np.float32)
+        middle = np.maximum(low, np.minimum(high, images[2]))
         for part in self._regions:
             middle[part] -= np.float32(np.median(sample_pixels(middle[part])))
         return np.nan_to_num(middle)
@@ -200,6 +202,10 @@ class _Search:
         image[lost] = np.median(image[~lost]) if (~lost).any() else 0
         residual = self._residual(image)
         scatter = np.maximum(self._scatter(residual), np.float32(1e-9))
+        sigma = sigma_of(master)
+        if sigma is not None:
+            # In a steep glow the photon noise changes within a block; the noise of the neighbors counts then.
+            np.maximum(scatter, sigma - self._residual(np.nan_to_num(sigma)), out=scatter)
         self.causes[lost | (residual > np.float32(sigma) * scatter)] |= _BIT["HOT"]
         # A column is bad if it is so in a single dark; what is less the master takes off.
         self._deviations.append(residual / (scatter * np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))))
@@ -284,7 +290,9 @@ class _Search:
             mark_applied(ccd, "trim", "every frame that the mask is made from")
         for note in self._notes:
             ccd.meta["HISTORY"] = f"bad pixels: {note}"
-        inputs = [(_base(source.name), source.digest, kind) for kind in self._frames for source in self._frames[kind].sources]
+        inputs = [
+            (_base(source.name), source.digest, kind) for kind in self._frames for source in self._frames[kind].sources
+        ]
         inputs += [
             (str(item.meta.get("FILENAME", kind)), identity_of(item), kind)
             for kind in self._frames

@@ -195,7 +195,9 @@ def block_scatter(residual, block, percentiles=_IRAF_PERCENTILES):
     out = np.empty(residual.shape, residual.dtype)
     for rows in _spans(residual.shape[0], block[0]):
         for columns in _spans(residual.shape[1], block[1]):
-            height, width = (min(side, span.stop - span.start) for side, span in zip(block, (rows, columns), strict=True))
+            height, width = (
+                min(side, span.stop - span.start) for side, span in zip(block, (rows, columns), strict=True)
+            )
             part = residual[rows, columns].reshape(-1, height, (columns.stop - columns.start) // width, width)
             low, high = np.percentile(part, percentiles, axis=(1, 3))
             target = out[rows, columns].reshape(part.shape)

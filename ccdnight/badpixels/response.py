@@ -74,10 +74,11 @@ def _unexposed(flat, local, typical):
 def _patches(local, unexposed, typical):
     """Patches larger than the moving median, seen against a much wider one on every eighth pixel."""
     filled = np.where(unexposed, np.float32(typical), local)
-    wide = box_median(np.ascontiguousarray(filled[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]), _WIDE)
-    if wide.size == 0:
-        return np.zeros(local.shape, bool)
-    y, x = (np.minimum(np.arange(size) // _STEP, count - 1) for size, count in zip(local.shape, wide.shape, strict=True))
+    first = [min(_STEP // 2, size // 2) for size in local.shape]
+    wide = box_median(np.ascontiguousarray(filled[first[0] :: _STEP, first[1] :: _STEP]), _WIDE)
+    y, x = (
+        np.minimum(np.arange(size) // _STEP, count - 1) for size, count in zip(local.shape, wide.shape, strict=True)
+    )
     ratio = filled / np.maximum(wide[y[:, None], x], np.float32(_DARK * typical))
     return (ratio < _PATCH[0]) | (ratio > _PATCH[1])
 

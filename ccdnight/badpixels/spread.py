@@ -88,13 +88,16 @@ def ranges(sources, regions):
 
 def _leveled(source, regions):
     """A frame with the median of every row taken off; what is not finite is on it."""
-    values = np.array(source.rows(slice(0, source.shape[0]))[0], dtype=np.float32)
+    values = np.empty(source.shape, np.float32)
+    source.fill(slice(0, source.shape[0]), values, 0)
     for part in regions:
         piece = values[part]
         some = piece[:, :: max(1, piece.shape[1] // _ROW_SAMPLE)]
         whole = bool(np.isfinite(piece).all())
         with np.errstate(all="ignore"):
-            level = np.median(some, axis=1) if whole else np.nanmedian(np.where(np.isfinite(some), some, np.nan), axis=1)
+            level = (
+                np.median(some, axis=1) if whole else np.nanmedian(np.where(np.isfinite(some), some, np.nan), axis=1)
+            )
         piece -= level[:, None].astype(np.float32)
         if not whole:
             piece[~np.isfinite(piece)] = 0
