@@ -202,10 +202,12 @@ class _Search:
         image[lost] = np.median(image[~lost]) if (~lost).any() else 0
         residual = self._residual(image)
         scatter = np.maximum(self._scatter(residual), np.float32(1e-9))
-        sigma = sigma_of(master)
-        if sigma is not None:
-            # In a steep glow the photon noise changes within a block; the noise of the neighbors counts then.
-            np.maximum(scatter, sigma - self._residual(np.nan_to_num(sigma)), out=scatter)
+        error = sigma_of(master)
+        if error is not None:
+            # In a steep glow the photon noise changes within a block; what the neighbors have more of it counts.
+            near = np.nan_to_num(error) - self._residual(np.nan_to_num(error))
+            more = near**2 - np.median(sample_pixels(near)) ** 2 + np.median(sample_pixels(scatter)) ** 2
+            np.maximum(scatter, np.sqrt(np.maximum(more, 0)), out=scatter)
         self.causes[lost | (residual > np.float32(sigma) * scatter)] |= _BIT["HOT"]
         # A column is bad if it is so in a single dark; what is less the master takes off.
         self._deviations.append(residual / (scatter * np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))))
