@@ -136,7 +136,7 @@ class TestLevels:
         y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
         rng = np.random.default_rng(9)
         for array in arrays:
-            array += rng.poisson(2500 * np.exp(-np.hypot(x, y) / 60))
+            array += rng.poisson(1000 * np.exp(-np.hypot(x, y) / 60))
         assert describe_causes(make_bad_pixel_mask(darks=make()).data) == {}
 
     def test_single_dark_is_not_believed(self):

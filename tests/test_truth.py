@@ -120,7 +120,7 @@ def test_no_master_pixel_keeps_a_cosmic_ray(tmp_path):
         )
     hit, clean = masters
     struck = 0
-    for name in hit:
+    for name in (name for name in hit if hit[name].meta["MASTER"] != "badpixels"):
         master, other = hit[name], clean[name]
         assert master.meta["NCOMBINE"] >= 5
         usable = (master.flags == 0) & (other.flags == 0)
