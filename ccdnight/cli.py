@@ -127,6 +127,7 @@ _choices = {
     "bias": ["auto", "frames", "overscan", "both"],
     "dark": ["auto", "exact", "none"],
     "flat": ["auto", "none"],
+    "bad_pixels": ("auto", "none"),
 }
 
 
