@@ -21,6 +21,7 @@ _NAMES = {
     "get_profile": "profiles",
     "learn_profile": "learning",
     "list_profiles": "profiles",
+    "make_bad_pixel_mask": "badpixels",
     "make_bias": "masters",
     "make_dark": "masters",
     "make_flat": "masters",
@@ -32,7 +33,8 @@ _NAMES = {
     "write_ccd": "products",
 }
 _SUBMODULES = (
-    *("calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames", "fringes"),
+    *("badpixels", "calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames"),
+    "fringes",
     *(
         "illumination",
         "learning",
@@ -66,6 +68,7 @@ __all__ = [
     "get_profile",
     "learn_profile",
     "list_profiles",
+    "make_bad_pixel_mask",
     "make_bias",
     "make_dark",
     "make_flat",

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight.exceptions import InputError
 from ccdnight.matching import FrameRow, Matcher, differences, night_words
-from ccdnight.naming import science_names
+from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
 from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
 
@@ -55,13 +55,14 @@ class _Association:
             self.notes.append("no science frames: every master that the frames allow is made")
             self._need_everything()
         self.match.name(self.used)
-        planned = [self._science(names[row.path], row, groups, reasons) for row, groups, reasons in chosen]
         masters = self._masters()
+        masks = self._bad_pixels([row.key for row, _, _ in chosen])
+        planned = [self._science(names[row.path], row, groups, reasons, masks) for row, groups, reasons in chosen]
         self._tell_unused(masters)
         return Plan(
             profile=self.profile.name,
             policy=self.policy,
-            masters=tuple(masters),
+            masters=(*masters, *masks.values()),
             science=tuple(planned),
             unused=tuple(sorted(self.aside, key=lambda item: item.path)),
             notes=tuple(dict.fromkeys(self.notes)),
@@ -95,11 +96,12 @@ class _Association:
             self._need(group)
         return row, {"bias": bias, "dark": dark, "flat": flat}, reasons
 
-    def _science(self, output, row, groups, reasons):
+    def _science(self, output, row, groups, reasons, masks):
         return SciencePlan(
             input=row.path,
             output=output,
             **{role: group.name if group else "" for role, group in groups.items()},
+            bad_pixels=masks[row.key].name if row.key in masks else "",
             overscan_window=self.match.sources[row.key].window,
             reason="; ".join(reasons),
             problem=row.problem,
@@ -154,6 +156,32 @@ class _Association:
             )
             for group in groups
         ]
+
+    def _bad_pixels(self, keys):
+        """A mask for every configuration of the science frames, from all masters that it has; of all without any."""
+        if self.policy.bad_pixels == "none":
+            return {}
+        used = {}
+        for group in sorted(self.used, key=lambda group: (("bias", "dark", "flat").index(group.kind), group.name)):
+            if group.first.key in keys or not keys:
+                used.setdefault(group.first.key, []).append(group)
+        names = master_names("badpixels", [groups[0] for groups in used.values()], self.profile)
+        tells = {"bias": "noisy pixels", "dark": "hot ones", "flat": "dead ones"}
+        return {
+            key: MasterPlan(
+                name=name,
+                kind="badpixels",
+                inputs=(),
+                overscan_window=self.match.sources[key].window,
+                sources=tuple(group.name for group in groups),
+                reason="; ".join(
+                    f"{tells[kind]} from {', '.join(mine)}"
+                    for kind in tells
+                    if (mine := [group.name for group in groups if group.kind == kind])
+                ),
+            )
+            for name, (key, groups) in zip(names, used.items(), strict=True)
+        }
 
     def _tell_unused(self, masters):
         taken = {path for master in masters for path in master.inputs}

@@ -6,6 +6,7 @@ from ccdnight._inputs import check_frame, positive
 from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
+from ccdnight.masking import read_mask
 from ccdnight.products import derive, flags_of, header_of, make_ccd, read_ccd, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import first_number, read_facts
@@ -52,8 +53,9 @@ def calibrate(
         A raw frame in adu. A CCDData without `profile` is taken as it is: neither overscan nor trimming.
     bias, dark, flat : `~astropy.nddata.CCDData` or path-like, optional
         Masters: adu, adu/s, and dimensionless.
-    bad_pixels : `~astropy.nddata.CCDData` or path-like, optional
-        Its flags are added to the frame's.
+    bad_pixels : `~astropy.nddata.CCDData`, array-like or path-like, optional
+        A mask of the trimmed frame, from `ccdnight.make_bad_pixel_mask` or another one; its flags are added to the
+        frame's. Pixels of a mask that does not tell why are flagged BAD_PIXEL.
     profile : str, path-like or InstrumentProfile, optional
         The instrument; a path is matched by its header.
     overscan : bool, optional
@@ -88,7 +90,8 @@ def calibrate(
         If a step has been applied before.
     """
     ccd, profile, name = as_frame(frame, profile)
-    bias, dark, flat, bad_pixels = (_master(item) for item in (bias, dark, flat, bad_pixels))
+    bias, dark, flat = (_master(item) for item in (bias, dark, flat))
+    bad_pixels = None if bad_pixels is None else read_mask(bad_pixels, name="bad_pixels")
     for step, wanted in (("bias", bias), ("dark", dark), ("flat", flat), ("gain", True)):
         if wanted is not None:
             refuse_twice(ccd, step, name)

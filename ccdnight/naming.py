@@ -18,7 +18,7 @@ def master_names(kind, groups, profile):
     Parameters
     ----------
     kind : str
-        'bias', 'dark' or 'flat'.
+        'bias', 'dark', 'flat' or 'badpixels'.
     groups : list
         Sets of frames, with `first` (a FrameRow), `exposure`, `temperature`, `filter` and `rows`.
     profile : InstrumentProfile

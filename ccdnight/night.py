@@ -99,7 +99,7 @@ class Night:
                 raise InputError(msg)
         return policy.updated(**changes)
 
-    def plan(self, *, bias=None, dark=None, flat=None, policy=None):
+    def plan(self, *, bias=None, dark=None, flat=None, bad_pixels=None, policy=None):
         """
         Which frame is calibrated by what, and why; nothing is reduced.
 
@@ -111,6 +111,8 @@ class Night:
             Which darks may be used.
         flat : {'auto', 'none'}, optional
             Whether flats are used.
+        bad_pixels : {'auto', 'none'}, optional
+            Whether a bad pixel mask is made and used.
         policy : str, optional
             A named policy, such as 'lecture', that the entries above change further.
 
@@ -118,7 +120,7 @@ class Night:
         -------
         Plan
         """
-        chosen = self.policy(policy, bias=bias, dark=dark, flat=flat)
+        chosen = self.policy(policy, bias=bias, dark=dark, flat=flat, bad_pixels=bad_pixels)
         if not len(self._collection):
             suffixes = ", ".join(storage.FITS_SUFFIXES)
             note = f"no FITS files in {self.folder or 'the list'}: files ending in {suffixes} are looked at"

@@ -13,7 +13,7 @@ __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame", "served"]
 
 #: Version of the plan file's format.
 FORMAT = 1
-_MASTER_KINDS = ("bias", "dark", "flat")
+_MASTER_KINDS = ("bias", "dark", "flat", "badpixels")
 FATES = ("unused", "rejected", "failed")
 #: Bytes that a part of an output's path may have; a temporary name is a little longer.
 _LONGEST = 200
@@ -28,10 +28,10 @@ class MasterPlan:
     ----------
     name : str
         Name, also that of its file in ``masters/``.
-    kind : {'bias', 'dark', 'flat'}
+    kind : {'bias', 'dark', 'flat', 'badpixels'}
         What it is.
     inputs : tuple of str
-        Paths of raw files relative to the raw folder.
+        Paths of raw files relative to the raw folder; a bad pixel mask has none of its own.
     bias, dark : str
         Names of masters applied to the inputs; '' for none.
     twilight : str
@@ -40,6 +40,10 @@ class MasterPlan:
         Filter of a flat.
     overscan_window : int
         Rows over which the overscan is smoothed; 0 leaves the overscan alone.
+    sources : tuple of str
+        Names of the masters that a bad pixel mask is made from, they and their inputs.
+    mask : str
+        File of a mask that is added to a bad pixel mask, relative to the raw folder; '' for none.
     reason : str
         Why these inputs, in words.
     """
@@ -52,6 +56,8 @@ class MasterPlan:
     twilight: str = ""
     filter: str = ""
     overscan_window: int = 0
+    sources: tuple[str, ...] = ()
+    mask: str = ""
     reason: str = ""
 
 
@@ -66,7 +72,7 @@ class SciencePlan:
         Path of the raw file relative to the raw folder.
     output : str
         Path of the product relative to ``science/``.
-    bias, dark, flat : str
+    bias, dark, flat, bad_pixels : str
         Names of masters; '' for none.
     overscan_window : int
         As in `MasterPlan`.
@@ -81,6 +87,7 @@ class SciencePlan:
     bias: str = ""
     dark: str = ""
     flat: str = ""
+    bad_pixels: str = ""
     overscan_window: int = 0
     reason: str = ""
     problem: str = ""
@@ -223,7 +230,10 @@ class Plan:
             What, from what, with which masters, why.
         """
         rows = [
-            (item.name, f"{len(item.inputs)} {item.kind} frames", served(item), item.reason) for item in self.masters
+            (item.name, f"{len(item.inputs)} {item.kind} frames", served(item), item.reason)
+            if item.kind != "badpixels"
+            else (item.name, ", ".join([*item.sources, *filter(None, [item.mask])]), served(item), item.reason)
+            for item in self.masters
         ]
         rows += [(item.output, item.input, served(item), item.reason) for item in self.science]
         return rows + [(item.fate, item.path, "", item.reason) for item in self.unused]
@@ -263,7 +273,7 @@ def served(item):
     -------
     str
     """
-    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight")]
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight", "bad_pixels")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
     return ", ".join(name for name in names if name) or "nothing"
@@ -301,6 +311,8 @@ def _entries(body, name, kind):
 
 def _entry(item, kind, known, where):
     unknown = sorted(set(item) - set(known))
+    if item.get("kind") == "badpixels" and kind is MasterPlan:
+        item = {"inputs": [], **item}
     required = [key for key in ("name", "kind", "inputs", "input", "output", "path", "fate") if key in known]
     missing = [key for key in required if key not in item and not (kind is UnusedFrame and key == "kind")]
     if unknown or missing:
@@ -309,12 +321,13 @@ def _entry(item, kind, known, where):
         raise PlanError(msg)
     item = {"kind": "unknown", "reason": "", **item} if kind is UnusedFrame else dict(item)
     for key, value in item.items():
-        wanted = {"inputs": list, "overscan_window": int}.get(key, str)
+        wanted = {"inputs": list, "sources": list, "overscan_window": int}.get(key, str)
         if not isinstance(value, wanted) or isinstance(value, bool):
             msg = f"the plan's {where}: {key} = {value!r}; {wanted.__name__} is needed"
             raise PlanError(msg)
-    if "inputs" in item:
-        item["inputs"] = tuple(_text(path, f"{where}, inputs") for path in item["inputs"])
+    for key in ("inputs", "sources"):
+        if key in item:
+            item[key] = tuple(_text(path, f"{where}, {key}") for path in item[key])
     return kind(**item)
 
 
@@ -341,15 +354,14 @@ def _problems(plan):
             yield f"two masters are called {master.name!r}"
         if not _is_inside(master.name) or "/" in master.name:
             yield f"master {master.name!r}: a name without folders is needed"
-        if not master.inputs:
-            yield f"master {master.name!r} has no inputs"
+        yield from _check_sources(master, made)
         for role in ("bias", "dark"):
             yield from _check_reference(master.name, role, getattr(master, role), made)
         yield from _check_twilight(master, made)
         made[master.name] = master.kind
     outputs = {}
     for item in plan.science:
-        for role in ("bias", "dark", "flat"):
+        for role in ("bias", "dark", "flat", "bad_pixels"):
             yield from _check_reference(item.input, role, getattr(item, role), made)
         if not _is_inside(item.output) or not item.output.endswith(".fits"):
             yield f"science frame {item.input!r}: output {item.output!r} must be a relative name ending in .fits"
@@ -375,7 +387,7 @@ def _contradictions(plan):
         yield f"policy: bias = 'frames', but the overscan of frames is used; {again}"
     if plan.policy.illumination == "none" and any(item.twilight for item in plan.masters):
         yield f"policy: illumination = 'none', but a flat is brought to the large scales of another; {again}"
-    for role in ("dark", "flat"):
+    for role in ("dark", "flat", "bad_pixels"):
         if getattr(plan.policy, role) == "none" and any(getattr(item, role, "") for item in items):
             yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
 
@@ -386,9 +398,28 @@ def _check_twilight(master, made):
         yield f"master {master.name!r} is of kind {master.kind!r}; twilight belongs to a flat"
 
 
+def _check_sources(master, made):
+    """A master is made from raw files, a bad pixel mask from other masters or from a mask file alone."""
+    if master.kind != "badpixels":
+        if not master.inputs:
+            yield f"master {master.name!r} has no inputs"
+        if master.sources or master.mask:
+            yield f"master {master.name!r} is of kind {master.kind!r}; sources and mask belong to a bad pixel mask"
+        return
+    if master.inputs:
+        yield f"master {master.name!r} is made from other masters (sources), it has no inputs of its own"
+    if not master.sources and not master.mask:
+        yield f"master {master.name!r} has neither sources nor a mask"
+    for name in master.sources:
+        if made.get(name) not in ("bias", "dark", "flat"):
+            there = ", ".join(key for key, kind in made.items() if kind != "badpixels") or "none"
+            yield f"{master.name!r} names the source {name!r}, which is not made before it; there is {there}"
+
+
 def _check_reference(name, role, wanted, made):
-    if wanted and made.get(wanted) != role:
-        there = ", ".join(key for key, kind in made.items() if kind == role) or "none"
+    kind_of_role = role.replace("_", "")
+    if wanted and made.get(wanted) != kind_of_role:
+        there = ", ".join(key for key, kind in made.items() if kind == kind_of_role) or "none"
         yield f"{name!r} names the {role} {wanted!r}, which is not made before it; there is {there}"
 
 

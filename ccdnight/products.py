@@ -30,14 +30,14 @@ _STRUCTURE = ("SIMPLE", "EXTEND", "XTENSION", "BITPIX", "BZERO", "BSCALE", "BLAN
 _STRUCTURE += ("CHECKSUM", "DATASUM", "EXTNAME", "INHERIT")
 
 
-def make_ccd(data, *, unit, meta=None, sigma=None, flags=None, records=()):
+def make_ccd(data, *, unit, meta=None, sigma=None, flags=None, records=(), dtype=np.float32):
     """
     A CCDData as every function of ccdnight returns it.
 
     Parameters
     ----------
     data : array-like
-        Shape ``(ny, nx)``; kept as float32.
+        Shape ``(ny, nx)``; kept as `dtype`.
     unit : str or `~astropy.units.Unit`
         Unit; BUNIT in `meta` is set to it, '' included.
     meta : mapping, optional
@@ -48,12 +48,14 @@ def make_ccd(data, *, unit, meta=None, sigma=None, flags=None, records=()):
         Bit mask; the mask is where it is not 0.
     records : iterable of StepRecord, optional
         Provenance.
+    dtype : data-type, optional
+        float32; uint16 for a bad pixel mask, whose data are bits.
 
     Returns
     -------
     `~astropy.nddata.CCDData`
     """
-    data = np.ascontiguousarray(data, dtype=np.float32)
+    data = np.ascontiguousarray(data, dtype=dtype)
     header = _as_header(meta)
     unit = u.Unit(unit)
     header["BUNIT"] = (unit.to_string(), "unit of the data")
@@ -269,7 +271,13 @@ def _from_hdus(hdus, raw):
         rows = names["PROVENANCE"].data
         records = [StepRecord(*(str(row[name]) for name in StepRecord.names())) for row in rows]
     unit = str(header.get("BUNIT", "adu")).strip()
-    return make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records)
+    dtype = np.uint16 if _is_bits(header, data) else np.float32
+    return make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records, dtype=dtype)
+
+
+def _is_bits(header, data):
+    """Whether the data are the causes of a bad pixel mask, which stay what they are."""
+    return header.get("MASTER") == "badpixels" and data.dtype.kind in "ui"
 
 
 def _drop_structure(header):
@@ -336,7 +344,8 @@ def to_hdus(ccd):
     header, _ = storage.clean_header(header_of(ccd))
     _drop_structure(header)
     header["BUNIT"] = (ccd.unit.to_string(), "unit of the data")
-    hdus = fits.HDUList([fits.PrimaryHDU(np.asarray(ccd.data, np.float32), header)])
+    data = ccd.data if _is_bits(header, ccd.data) else np.asarray(ccd.data, np.float32)
+    hdus = fits.HDUList([fits.PrimaryHDU(data, header)])
     sigma = sigma_of(ccd)
     if sigma is not None:
         hdus.append(fits.ImageHDU(sigma, name="UNCERT"))

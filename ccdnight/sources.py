@@ -150,6 +150,30 @@ class FrameSource:
         self.header, self.overscan_applied, self.trimmed = header, overscan, True
         self.digest = digest_file(path)
 
+    @property
+    def raw_shape(self):
+        """Shape of the file as it is."""
+        return tuple(self._raw.shape)
+
+    def trimmed_part(self, array):
+        """
+        What belongs to the trimmed frame of an array of the file's own shape.
+
+        Parameters
+        ----------
+        array : `~numpy.ndarray`
+            Shape `raw_shape`.
+
+        Returns
+        -------
+        `~numpy.ndarray`
+            Shape of the trimmed frame.
+        """
+        out = np.zeros(self.shape, array.dtype)
+        for _, raw, trimmed, _ in self._pieces:
+            out[trimmed] = array[raw]
+        return out
+
     def _measure_overscan(self, window):
         if not self._geometry.has_overscan:
             reasons = "; ".join(self._geometry.notes) or "neither the profile nor its header names one"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ccdnight import storage
 from ccdnight.annotation import annotate
+from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
 from ccdnight.cosmicrays import flag_cosmic_rays
 from ccdnight.exceptions import FrameError, InputError
@@ -24,6 +25,10 @@ from ccdnight.provenance import digest_file, printable
 from ccdnight.record import Run
 
 __all__ = ["build_graph"]
+
+#: Raw frames of one master that a bad pixel mask looks at.
+_MOST_FRAMES = 20
+_ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
 def build_graph(night, plan, output, *, cosmic_rays=True):
@@ -50,11 +55,17 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     folder, profile = night.folder, replace(night.profile, policy=plan.policy)
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
     graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
+    members = {master.name: master for master in plan.masters}
     for master in plan.masters:
+        if master.kind == "badpixels":
+            needs = ["detector"] + [f"master:{name}" for name in master.sources]
+            parts = [members[name] for name in master.sources]
+            graph.add(f"master:{master.name}", make_mask, folder, str(output), master, parts, profile, needs=needs)
+            continue
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark, master.twilight) if name]
         graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
     for item in plan.science:
-        needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat) if name]
+        needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
     return graph, run
 
@@ -121,22 +132,73 @@ def make_master(folder, output, master, profile, outcomes):
             if not used:
                 msg = f"master {master.name}: none of its {len(rejected)} inputs can be used: {error.reason}"
                 raise InputError(msg) from error
-    name = f"{master.name}.fits"
-    ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
     if master.twilight:
         ccd, missing = _with_large_scales(ccd, master.twilight, output, outcomes)
         lacking += missing
-    path = Path(output, "masters", name)
-    storage.write_fits(path, to_hdus(ccd))
     good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
     statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
-    return {
-        "output": f"masters/{name}",
+    return _write_master(ccd, master.name, output) | {
         "used": used,
         "rejected": rejected,
         "lacking": lacking,
-        "digest": digest_file(path),
         "statistics": statistics,
+    }
+
+
+def _write_master(ccd, name, output):
+    """Write a master; where it is, and its digest."""
+    ccd.meta["FILENAME"] = (printable(f"{name}.fits")[-60:], "name of this file")
+    path = Path(output, "masters", f"{name}.fits")
+    storage.write_fits(path, to_hdus(ccd))
+    return {"output": f"masters/{name}.fits", "digest": digest_file(path)}
+
+
+def make_mask(folder, output, master, parts, profile, outcomes):
+    """
+    Make a bad pixel mask from other masters and their frames, and write it.
+
+    Parameters
+    ----------
+    folder, output : str
+        Raw and output folder.
+    master : MasterPlan
+        What to make.
+    parts : list of MasterPlan
+        Its sources.
+    profile : InstrumentProfile
+        The instrument, with the policy of the plan.
+    outcomes : dict of str to Outcome
+        Of the tasks that it needs.
+
+    Returns
+    -------
+    dict
+        output, used, rejected, lacking (sources that could not be made), statistics.
+    """
+    profile, frames = _settled(profile, outcomes), {"bias": [], "dark": [], "flat": []}
+    made = [part for part in parts if outcomes[f"master:{part.name}"].ok]
+    for part in made:
+        frames[part.kind].append(_applied(output, part.name, outcomes))
+    longest = max((ccd.meta["DARKTIME"] for ccd in frames["dark"]), default=0)
+    for part in made:
+        # Short darks tell nothing that biases and long darks do not.
+        if part.kind != "dark" or _applied(output, part.name, outcomes).meta["DARKTIME"] == longest:
+            used = outcomes[f"master:{part.name}"].value["used"]
+            frames[part.kind] += [Path(folder, path) for path in used[:_MOST_FRAMES]]
+    ccd = make_bad_pixel_mask(
+        biases=frames["bias"] or None,
+        darks=frames["dark"] or None,
+        flats=frames["flat"] or None,
+        mask=Path(folder, master.mask) if master.mask else None,
+        profile=profile,
+        overscan=master.overscan_window > 0,
+        window=master.overscan_window or None,
+    )
+    return _write_master(ccd, master.name, output) | {
+        "used": [],
+        "rejected": {},
+        "lacking": [part.name for part in parts if part not in made],
+        "statistics": {"fraction": float(np.mean(ccd.data != 0)), "causes": describe_causes(ccd.data)},
     }
 
 
@@ -211,11 +273,11 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
         output, lacking (masters that could not be made), and what was measured.
     """
     profile, policy = _settled(profile, outcomes), profile.policy
-    masters = {role: _applied(output, getattr(item, role), outcomes) for role in ("bias", "dark", "flat")}
+    masters = {role: _applied(output, getattr(item, role), outcomes) for role in _ROLES}
     lacking = [getattr(item, role) for role, ccd in masters.items() if getattr(item, role) and ccd is None]
     for role, ccd in masters.items():
         name = getattr(item, role)
-        if name and ccd is None and getattr(policy, f"missing_{role}") == "leave out":
+        if name and ccd is None and getattr(policy, f"missing_{role}", "reduce") == "leave out":
             msg = f"{item.input}: left out by the policy, since the {role} {name!r} could not be made"
             raise InputError(msg)
     ccd = calibrate(

@@ -51,10 +51,12 @@ def names(plan):
 
 def test_plain_night():
     plan = plan_of(night())
-    assert names(plan) == ["bias", "dark_60s", "flat_V"]
+    assert names(plan) == ["bias", "dark_60s", "flat_V", "badpixels"]
+    assert plan.masters[-1].sources == ("bias", "dark_60s", "flat_V")
     assert [item.output for item in plan.science] == ["s0.fits", "s1.fits"]
     first = plan.science[0]
     assert (first.bias, first.dark, first.flat, first.overscan_window) == ("bias", "dark_60s", "flat_V", 0)
+    assert first.bad_pixels == "badpixels"
     assert plan.unused == ()
     plan.validate()
 
@@ -249,8 +251,28 @@ def test_overscan_alone_where_there_are_no_biases():
 
 def test_masters_of_a_folder_without_science():
     plan = plan_of(night(science=0))
-    assert names(plan) == ["bias", "dark_60s", "flat_V"]
+    assert names(plan) == ["bias", "dark_60s", "flat_V", "badpixels"]
     assert any("no science frames" in note for note in plan.notes)
+
+
+def test_no_bad_pixel_mask():
+    plan = plan_of(night(), bad_pixels="none")
+    assert names(plan) == ["bias", "dark_60s", "flat_V"]
+    assert {item.bad_pixels for item in plan.science} == {""}
+
+
+def test_a_mask_for_every_binning():
+    plan = plan_of([*night(), *(replace(item, path=f"2{item.path}") for item in night(binning="2x2"))])
+    masks = {item.name: item.sources for item in plan.masters if item.kind == "badpixels"}
+    assert masks == {
+        "badpixels": ("bias", "dark_60s", "flat_V"),
+        "badpixels_2x2": ("bias_2x2", "dark_60s_2x2", "flat_V_2x2"),
+    }
+    assert {(item.bias, item.bad_pixels) for item in plan.science} == {
+        ("bias", "badpixels"),
+        ("bias_2x2", "badpixels_2x2"),
+    }
+    plan.validate()
 
 
 def test_nothing_at_all():

@@ -32,6 +32,7 @@ LAYERS = (
         "clipping",
         "stacking",
         "products",
+        "masking",
         "geometry",
         "overscan",
         "trimming",
@@ -71,7 +72,7 @@ LAYERS = (
     ("reduction", "record", "tasks"),
     ("report",),
     ("night",),
-    ("pulls", "comparison", "demo", "cli", "__main__"),
+    ("pulls", "planted", "comparison", "demo", "cli", "__main__"),
 )
 
 #: Importing these takes long, so it waits until a function needs them; but a subclass needs its base,

@@ -279,7 +279,7 @@ def test_reduces(tmp_path):
     assert run.exit_code == 0, run.output
     told = json.loads(run.stdout)
     assert len(told["science"]) == 6
-    assert told["masters"] == ["bias", "dark_60s", "flat_R", "flat_V"]
+    assert told["masters"] == ["bias", "dark_60s", "flat_R", "flat_V", "badpixels"]
 
 
 class TestFewer:

@@ -47,6 +47,7 @@ class TestPlainNight:
     def test_output_folder(self, raw, tmp_path):
         result = Night(raw.folder).reduce(tmp_path / "out", **QUIET)
         assert sorted(path.name for path in (tmp_path / "out" / "masters").iterdir()) == [
+            "badpixels.fits",
             "bias.fits",
             "dark_60s.fits",
             "flat_V.fits",
@@ -60,7 +61,7 @@ class TestPlainNight:
             "unused": 0,
             "rejected": 0,
             "failed": 0,
-            "masters": 3,
+            "masters": 4,
             "science": 2,
         }
 
@@ -77,6 +78,7 @@ class TestPlainNight:
         meta = ccd.meta
         assert (meta["BUNIT"], meta["GAIN"]) == ("electron", 1.0)
         assert (meta["BIASFILE"], meta["DARKFILE"], meta["FLATFILE"]) == ("bias.fits", "dark_60s.fits", "flat_V.fits")
+        assert meta["BPMFILE"] == "badpixels.fits"
         assert meta["GAINUSED"] == pytest.approx(raw.gain, rel=0.05)
         assert all(key in meta for key in ("TRIM", "ZEROCOR", "DARKCOR", "FLATCOR", "RDNOISE"))
         assert all(key in meta for key in ("DATE-AVG", "JD-MID", "SKYLEVEL", "SKYSIGMA"))
@@ -92,7 +94,7 @@ class TestPlainNight:
 
     def test_masters(self, raw, tmp_path):
         masters = Night(raw.folder).reduce(tmp_path / "out", **QUIET).masters
-        assert [str(masters[name].unit) for name in masters] == ["adu", "adu / s", ""]
+        assert [str(masters[name].unit) for name in masters] == ["adu", "adu / s", "", ""]
         assert np.median(masters["flat_V"].data) == pytest.approx(1, abs=1e-6)
         assert masters["bias"].meta["NCOMBINE"] == 5
         assert masters["bias"].meta["BUNIT"] == "adu"
@@ -101,11 +103,12 @@ class TestPlainNight:
     def test_files_are_whole_and_read_by_astropy(self, raw, tmp_path):
         Night(raw.folder).reduce(tmp_path / "out", **QUIET)
         paths = list((tmp_path / "out").rglob("*.fits"))
-        assert len(paths) == 5
+        assert len(paths) == 6
         for path in paths:
             with fits.open(path, checksum=True) as hdus:
                 hdus.verify("exception")
-                assert [hdu.name for hdu in hdus] == ["PRIMARY", "UNCERT", "MASK", "PROVENANCE"]
+                others = ["MASK", "PROVENANCE"] if path.stem == "badpixels" else ["UNCERT", "MASK", "PROVENANCE"]
+                assert [hdu.name for hdu in hdus] == ["PRIMARY", *others]
             ccd = CCDData.read(path)
             assert ccd.mask.shape == ccd.data.shape
 
@@ -547,7 +550,7 @@ class TestCommandLine:
         value = json.loads(result.stdout)
         assert value["output"] == str(tmp_path / "out")
         assert value["counts"]["science"] == 2
-        assert value["masters"] == ["bias", "dark_60s", "flat_V"]
+        assert value["masters"] == ["bias", "dark_60s", "flat_V", "badpixels"]
         assert value["failures"] == []
 
     def test_profile_list_and_show(self):
@@ -666,14 +669,14 @@ class TestHardened:
         text = run("plan", raw.folder).stdout.replace('dark = "dark_60s"\n', "")
         (tmp_path / "plan.toml").write_text(text)
         assert reduce(raw.folder, tmp_path / "out", "--plan", tmp_path / "plan.toml").exit_code == 0
-        assert fates(tmp_path / "out")["science_V_001.fits"][1] == "as the plan file says: bias, flat_V"
+        assert fates(tmp_path / "out")["science_V_001.fits"][1] == "as the plan file says: bias, flat_V, badpixels"
 
     def test_products_of_an_earlier_run_do_not_linger(self, raw, tmp_path):
         reduce(raw.folder, tmp_path / "out")
         (tmp_path / "out" / "masters" / "mine.fits").write_bytes(b"mine")
         reduce(raw.folder, tmp_path / "out", "--flat", "none")
         names = {path.name for path in (tmp_path / "out" / "masters").iterdir()}
-        assert names == {"bias.fits", "dark_60s.fits", "mine.fits"}
+        assert names == {"badpixels.fits", "bias.fits", "dark_60s.fits", "mine.fits"}
 
     def test_empty_folder_is_said(self, tmp_path):
         (tmp_path / "raw").mkdir()

@@ -28,6 +28,7 @@ NAMES = [
     "get_profile",
     "learn_profile",
     "list_profiles",
+    "make_bad_pixel_mask",
     "make_bias",
     "make_dark",
     "make_flat",
@@ -41,6 +42,7 @@ NAMES = [
 
 #: Public modules, which can be used as `ccdnight.detector` without an import of their own.
 MODULES = [
+    "badpixels",
     "calibration",
     "combiner",
     "cosmicrays",

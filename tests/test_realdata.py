@@ -46,7 +46,7 @@ class TestArcsat:
     def test_all_done(self, night):
         code, value, _ = night
         assert code == 0
-        assert value["masters"] == ["bias", "dark_10s", "flat_H-Alpha", "flat_g", "flat_r", "flat_z"]
+        assert value["masters"] == ["bias", "dark_10s", "flat_H-Alpha", "flat_g", "flat_r", "flat_z", "badpixels"]
 
     def test_every_input_once(self, night, realdata):
         table = night[2].night
@@ -105,7 +105,7 @@ class TestNickel:
     def test_all_done(self, night):
         code, value, result = night
         assert code == 0
-        assert value["masters"] == ["bias", "flat_V"]
+        assert value["masters"] == ["bias", "flat_V", "badpixels"]
         assert len(result.science) == 6
 
     def test_the_overscan_is_followed_and_the_plan_says_why(self, night):

@@ -7,6 +7,8 @@ import pytest
 
 from ccdnight import Night, calibrate
 from ccdnight.comparison import compare_night
+from ccdnight.flags import FLAGS
+from ccdnight.planted import planted_pixels
 from ccdnight.pulls import frame_pulls, star_pulls
 from ccdnight.simulate import Physics, simulate_night
 
@@ -118,7 +120,7 @@ def test_no_master_pixel_keeps_a_cosmic_ray(tmp_path):
         )
     hit, clean = masters
     struck = 0
-    for name in hit:
+    for name in (name for name in hit if hit[name].meta["MASTER"] != "badpixels"):
         master, other = hit[name], clean[name]
         assert master.meta["NCOMBINE"] >= 5
         usable = (master.flags == 0) & (other.flags == 0)
@@ -126,3 +128,17 @@ def test_no_master_pixel_keeps_a_cosmic_ray(tmp_path):
         struck += np.count_nonzero(off > 0.05)
         assert off.max() < 6, name
     assert struck > 50
+
+
+@pytest.mark.parametrize("profile", ["lfc", "aspen"])
+def test_planted_bad_pixels_are_found(tmp_path, profile):
+    """98 % of what the frames can show, and at most 0.05 % of the good pixels with it."""
+    truth = simulate_night(tmp_path, profile, seed=8, physics=PHYSICS)
+    result = Night(tmp_path / "raw", profile=profile).reduce(tmp_path / "out", **QUIET)
+    mask = next(result.masters[item.name] for item in result.plan.masters if item.kind == "badpixels")
+    planted = planted_pixels(result, truth)
+    for kind in ("hot", "dead", "noisy", "column", "unexposed"):
+        assert (mask.data[planted[kind]] != 0).mean() >= 0.98, kind
+    assert (mask.data[planted["good"]] != 0).mean() <= 0.0005
+    ccd = next(iter(result.science.values()))
+    assert (ccd.flags[planted["dead"]] & FLAGS["BAD_PIXEL"].value).all()

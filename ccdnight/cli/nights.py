@@ -52,6 +52,7 @@ _choices = {
     "bias": ["auto", "frames", "overscan", "both"],
     "dark": ["auto", "exact", "none"],
     "flat": ["auto", "none"],
+    "bad_pixels": ["auto", "none"],
 }
 
 
@@ -65,9 +66,9 @@ def _known_policy(_ctx, _param, value):
 
 
 def _policy_options(function):
-    for name in ("flat", "dark", "bias"):
-        choice = click.Choice(_choices[name])
-        function = click.option(f"--{name}", type=choice, help=f"Policy for the {name}.")(function)
+    for name, what in (("bad_pixels", "bad pixel mask"), ("flat", "flat"), ("dark", "dark"), ("bias", "bias")):
+        choice, option = click.Choice(_choices[name]), f"--{name.replace('_', '-')}"
+        function = click.option(option, type=choice, help=f"Policy for the {what}.")(function)
     return click.option("--policy", metavar="NAME", callback=_known_policy, help="A named policy: lecture.")(function)
 
 
@@ -77,7 +78,7 @@ def _policy_options(function):
 @_policy_options
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
 @json_option
-def plan(raw, profile, policy, bias, dark, flat, output, as_json):
+def plan(raw, profile, policy, output, as_json, **choices):
     """Say what would be done with RAW, and why; the plan can be edited and given to 'reduce'.
 
     \b
@@ -86,7 +87,7 @@ def plan(raw, profile, policy, bias, dark, flat, output, as_json):
     from ccdnight import storage
     from ccdnight.night import Night
 
-    made = Night(raw, profile=profile).plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    made = Night(raw, profile=profile).plan(policy=policy, **choices)
     if output:
         storage.write_text(output, made.to_toml())
     if as_json:
@@ -108,7 +109,7 @@ def plan(raw, profile, policy, bias, dark, flat, output, as_json):
 @click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
 @json_option
-def reduce(raw, out, profile, plan_file, policy, bias, dark, flat, cosmic_rays, workers, as_json):
+def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, **choices):
     """Reduce the frames in RAW into the folder OUT.
 
     \b
@@ -119,14 +120,15 @@ def reduce(raw, out, profile, plan_file, policy, bias, dark, flat, cosmic_rays, 
     """
     from ccdnight.night import Night
 
-    if plan_file and (policy or bias or dark or flat):
-        msg = "--plan holds its own policy; it cannot be given together with --policy, --bias, --dark or --flat"
+    if plan_file and (policy or any(choices.values())):
+        options = "--policy, --bias, --dark, --flat or --bad-pixels"
+        msg = f"--plan holds its own policy; it cannot be given together with {options}"
         raise click.UsageError(msg)
     if out.resolve() == raw.resolve():
         msg = f"{out} is the raw folder; products need a folder of their own"
         raise click.UsageError(msg)
     night = Night(raw, profile=profile)
-    asked = plan_file or night.plan(bias=bias, dark=dark, flat=flat, policy=policy)
+    asked = plan_file or night.plan(policy=policy, **choices)
     result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=progress_bar())
     code = exit_code(result)
     if as_json:

@@ -129,6 +129,8 @@ class Policy:
     illumination : {'auto', 'none'}
         'auto' brings dome flats to the large scales of twilight flats where a filter has enough of both; 'none' takes
         the twilight flats alone.
+    bad_pixels : {'auto', 'none'}
+        Whether a bad pixel mask is made and used.
     edge : int
         Pixels trimmed from every edge of the data section.
     edge_of : {'data', 'frame'}
@@ -173,6 +175,7 @@ class Policy:
     flat_level: tuple[float, float] = (200.0, 1e6)
     flat_saturated: float = 0.1
     illumination: str = "auto"
+    bad_pixels: str = "auto"
     edge: int = 0
     edge_of: str = "data"
     overscan_window: int = 0
@@ -222,6 +225,7 @@ POLICY_CHOICES = {
     "dark": ("auto", "exact", "none"),
     "flat": ("auto", "none"),
     "illumination": ("auto", "none"),
+    "bad_pixels": ("auto", "none"),
     "edge_of": ("data", "frame"),
     "below_minimum": ("use", "refuse"),
     "missing_bias": ("reduce", "leave out"),
@@ -240,6 +244,7 @@ NAMED_POLICIES = MappingProxyType(
             # The hand recipe of a classroom reduction, kept to compare with: the bias level is taken from
             # the night's bias frames alone, also for darks of another night.
             "bias": "frames",
+            "bad_pixels": "none",
             "edge": 100,
             "edge_of": "frame",
             "foreign_dark_bias": True,

@@ -1,0 +1,75 @@
+"""Moving order statistics in a box: many pixels of a row side by side, each with the values of its box as a stack."""
+
+import numpy as np
+
+from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.order import WIDTH, values_of_rank
+
+__all__ = ["box_rank", "selection_network"]
+
+#: Pixels that are done at once: their boxes of 7 x 7 values fit into the nearest cache.
+_SIDE_BY_SIDE = 128
+
+
+def selection_network(table, rank):
+    """
+    The comparators of a sorting network on which the value of one rank depends.
+
+    Parameters
+    ----------
+    table : `~numpy.ndarray`
+        Comparators, see `ccdnight._kernels.order.sorting_network`.
+    rank : int
+        The rank, from 0.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        A part of the table, in its order.
+    """
+    needed, kept = {rank}, []
+    for one, other in table[::-1]:
+        if one in needed or other in needed:
+            needed |= {one, other}
+            kept.append((one, other))
+    return np.array(kept[::-1], np.int32).reshape(-1, 2)
+
+
+@kernel
+def box_rank(padded, box, rank, table, out):
+    """
+    Value of a given rank in the box around every pixel.
+
+    This is equivalent to ``scipy.ndimage.rank_filter(image, rank, size=box)`` where the image was padded by
+    ``numpy.pad(image, ..., mode="symmetric")`` with half the box.
+
+    Parameters
+    ----------
+    padded : `~numpy.ndarray`
+        float32, shape ``(ny + box[0] - 1, nx + box[1] - 1)``.
+    box : tuple of int
+        Rows and columns, odd.
+    rank : int
+        From 0.
+    table : `~numpy.ndarray`
+        Comparators; empty to bisect.
+    out : `~numpy.ndarray`
+        float32, shape ``(ny, nx)``; written.
+    """
+    height, width = box
+    ny, nx = out.shape
+    stack = np.empty((height * width, _SIDE_BY_SIDE), np.float32)
+    own, whole = np.empty(9 * WIDTH, np.float32), np.empty(2 * WIDTH, np.int32)
+    ranks = np.full(_SIDE_BY_SIDE, rank, np.int32)
+    for y in range(ny):
+        for x in range(0, nx, _SIDE_BY_SIDE):
+            w = min(_SIDE_BY_SIDE, nx - x)
+            for j in range(height):
+                source = padded[y + j]
+                for i in range(width):
+                    row = stack[j * width + i]
+                    for p in range(w):
+                        row[p] = source[x + i + p]
+            values_of_rank(stack, w, ranks, table, stack, own, whole, 0)
+            for p in range(w):
+                out[y, x + p] = own[p]

@@ -1,0 +1,316 @@
+"""The bad pixel mask of a detector, from its biases, darks and flats."""
+
+import numpy as np
+
+from ccdnight.badpixels.causes import CAUSES, cause_flags, describe_causes
+from ccdnight.badpixels.columns import close_gaps, column_segments
+from ccdnight.badpixels.frames import image_of, regions_of, sort_frames
+from ccdnight.badpixels.outliers import local_median, local_sigma
+from ccdnight.badpixels.response import flat_causes, ratio_outliers
+from ccdnight.badpixels.spread import LEAST_FRAMES, frame_noise, ranges
+from ccdnight.calibration import identity_of
+from ccdnight.exceptions import InputError
+from ccdnight.masking import read_mask
+from ccdnight.masters import make_bias, make_dark, make_flat
+from ccdnight.noise import noise_model
+from ccdnight.products import flags_of, make_ccd, sigma_of
+from ccdnight.profiles import get_profile
+from ccdnight.provenance import mark_applied, record_step
+from ccdnight.statistics import sample_pixels
+
+__all__ = ["make_bad_pixel_mask"]
+
+#: A pixel is off in the biases if it is so by this many standard deviations of a single frame.
+_LEVEL_SIGMA = 6.0
+#: Flats of which the brightest has this many times the light of the faintest tell of two levels.
+_LEVELS = 2.0
+_BIT = {name: np.uint16(cause.value) for name, cause in CAUSES.items()}
+#: Causes that make up columns; noisy pixels stand alone.
+_STANDING = np.uint16(sum(CAUSES[name].value for name in ("HOT", "LEVEL", "DEAD", "RESPONSE", "COLUMN", "UNEXPOSED")))
+
+
+def make_bad_pixel_mask(
+    *,
+    biases=None,
+    darks=None,
+    flats=None,
+    mask=None,
+    profile=None,
+    overscan=None,
+    window=None,
+    false_alarms=1e-5,
+    hot_sigma=5.0,
+    flat_sigma=6.0,
+    least_response=0.05,
+    gap=5,
+    workers=None,
+):
+    """
+    Bad pixels of a detector.
+
+    Noisy pixels: the range of a pixel's values over the biases, the highest left out since it may be a cosmic ray,
+    beyond what Gaussian noise shows in a fraction `false_alarms` of pixels; the limit follows from the number of
+    frames. Unstable pixels: the same over darks of one exposure, with the photon noise of their charge. Hot pixels:
+    the longest dark against its moving median of 7 x 7 pixels and its local scatter. Dead pixels and outliers: the
+    same with the flats, as IRAF's ccdmask does it with the ratio of two flats (see `find_outliers`), which is done as
+    well where there are flats of two levels. Regions without light. Columns or parts of them that are off as a whole
+    are found by a cumulative sum along them, and gaps in columns are closed.
+
+    Parameters
+    ----------
+    biases, darks, flats : list of path-like or `~astropy.nddata.CCDData`, optional
+        Raw frames, masters, or both. Levels are taken from the masters, which are made where they are not given;
+        spreads from the raw frames, three of a kind at least. Darks are looked at where they are three.
+    mask : `~astropy.nddata.CCDData`, array-like or path-like, optional
+        A mask to be added, see `ccdnight.masking.read_mask`; of the trimmed frame, or of a raw file as it is.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument; files are matched by their headers.
+    overscan, window
+        As in `ccdnight.make_bias`.
+    false_alarms : float, optional
+        Fraction of good pixels that may be taken for noisy, and for unstable.
+    hot_sigma, flat_sigma : float, optional
+        Thresholds in standard deviations of the local scatter.
+    least_response : float, optional
+        Relative deviation that an outlier in the flats must have at least.
+    gap : int, optional
+        Pixels of a column that may lie between bad ones and are then bad too.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        Shape ``(ny, nx)`` of the trimmed frame, uint16: the bits of `CAUSES`, named by the cards CAUSEn. Its flags are
+        those that frames get: BAD_PIXEL, and NO_DATA too where no light falls.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to look at, or shapes differ.
+    """
+    if not 0 < false_alarms < 0.1:
+        msg = f"false_alarms = {false_alarms!r}; a fraction between 0 and 0.1 is needed"
+        raise InputError(msg)
+    profile = None if profile is None else get_profile(profile)
+    kinds = (("bias", biases), ("dark", darks), ("flat", flats))
+    frames = {kind: sort_frames(given, kind, profile, overscan, window) for kind, given in kinds}
+    search = _Search(frames, mask, profile, workers)
+    search.make = {"profile": profile, "overscan": overscan, "window": window, "workers": workers}
+    search.noise(false_alarms)
+    search.bias_level()
+    search.hot(hot_sigma)
+    search.response(flat_sigma, least_response)
+    search.columns(gap)
+    return search.result()
+
+
+class _Search:
+    """The state of one search."""
+
+    def __init__(self, frames, mask, profile, workers):
+        self._frames, self._profile, self._workers = frames, profile, workers
+        self._masters = {kind: list(item.masters) for kind, item in frames.items()}
+        self._sources = [source for item in frames.values() for source in item.sources]
+        whole = [*self._sources, *(item for group in self._masters.values() for item in group)]
+        given = None if mask is None else read_mask(mask)
+        if not whole and given is None:
+            msg = "neither biases, darks, flats nor a mask are given; one of them is needed"
+            raise InputError(msg)
+        self._first = whole[0] if whole else given
+        shapes = {item.shape for item in whole} or {given.shape}
+        if len(shapes) > 1:
+            msg = f"biases, darks and flats have different shapes: {', '.join(map(str, sorted(shapes)))}"
+            raise InputError(msg)
+        self._shape = shapes.pop()
+        self._regions = regions_of(self._first, profile)
+        self.causes, self._deviations, self._notes = np.zeros(self._shape, np.uint16), [], []
+        self._read_noise, self._given = None, given
+        if given is not None:
+            self.causes[self._fitted(given)] |= _BIT["USER"]
+
+    def _fitted(self, given):
+        """A mask of the trimmed frame as it is, one of a raw file trimmed as its frames are."""
+        bad = flags_of(given) != 0
+        for source in self._sources if bad.shape != self._shape else ():
+            if getattr(source, "raw_shape", None) == bad.shape:
+                return source.trimmed_part(bad)
+        if bad.shape != self._shape:
+            msg = f"mask has shape {bad.shape}; the frames have {self._shape} after trimming"
+            raise InputError(msg)
+        return bad
+
+    # -- each kind of evidence ------------------------------------------------------------------------
+
+    def noise(self, false_alarms):
+        """Spread over biases, and over darks of one exposure."""
+        for kind, cause in (("bias", "NOISY"), ("dark", "UNSTABLE")):
+            for group in self._frames[kind].sets:
+                if len(group) < LEAST_FRAMES:
+                    self._notes.append(f"{kind}: {len(group)} frames cannot tell of spread, {LEAST_FRAMES} can")
+                    continue
+                spread = ranges(group, self._regions)
+                noise, limit = frame_noise(spread, len(group), self._regions, false_alarms)
+                self._mark_noise(kind, cause, group, spread, noise, limit)
+
+    def _mark_noise(self, kind, cause, group, spread, noise, limit):
+        sigma = _map(self._shape, self._regions, noise)
+        if kind == "bias" and self._read_noise is None:
+            self._read_noise = sigma
+        if kind == "dark":
+            charge = np.maximum(self._charge(group), 0)
+            gain = noise_model(group, read_noise=1.0).gain
+            sigma = np.sqrt(sigma**2 + charge / np.float32(1.0 if gain is None else gain))
+        self.causes[spread > np.float32(limit) * sigma] |= _BIT[cause]
+
+    def _charge(self, group):
+        """What pixels have above the typical level, from the median of three of the frames."""
+        images = np.empty((LEAST_FRAMES, *self._shape), np.float32)
+        for source, image in zip(group, images, strict=False):
+            source.fill(slice(0, self._shape[0]), image, 0)
+        low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
+        middle = np.maximum(low, np.minimum(high, images[2]))
+        for part in self._regions:
+            middle[part] -= np.float32(np.median(sample_pixels(middle[part])))
+        return np.nan_to_num(middle)
+
+    def bias_level(self):
+        """Pixels that stand off their neighbors in every bias."""
+        if not self._masters["bias"] and self._frames["bias"].sources:
+            self._masters["bias"] = [make_bias(self._frames["bias"].given[0], **self.make)]
+        for master in self._masters["bias"]:
+            image, lost = image_of(master, 0.0)
+            image[lost] = np.median(image[~lost]) if (~lost).any() else 0
+            residual = self._residual(image)
+            noise = self._read_noise if self._read_noise is not None else self._scatter(residual)
+            deviation = residual / np.maximum(noise, np.float32(1e-6))
+            self.causes[lost | (np.abs(deviation) > _LEVEL_SIGMA)] |= _BIT["LEVEL"]
+            self._deviations.append(deviation)
+
+    def hot(self, sigma):
+        """Pixels that stand out of the longest dark."""
+        frames, masters = self._frames["dark"], self._masters["dark"]
+        if not masters and frames.sets and len(frames.sets[0]) >= LEAST_FRAMES:
+            bias = self._masters["bias"][0] if self._masters["bias"] else None
+            masters = self._masters["dark"] = [make_dark(frames.given[0], bias=bias, **self.make)]
+        masters = [item for item in masters if item.meta.get("NCOMBINE", LEAST_FRAMES) >= LEAST_FRAMES]
+        if not masters:
+            self._notes.append("no three darks of one exposure: hot pixels are not known")
+            return
+        master = max(masters, key=lambda item: float(item.meta.get("DARKTIME", item.meta.get("EXPTIME", 0))))
+        image, lost = image_of(master, 0.0)
+        image[lost] = np.median(image[~lost]) if (~lost).any() else 0
+        residual = self._residual(image)
+        scatter = np.maximum(self._scatter(residual), np.float32(1e-9))
+        error = sigma_of(master)
+        if error is not None:
+            # In a steep glow the photon noise changes within a block; what the neighbors have more of it counts.
+            near = np.nan_to_num(error) - self._residual(np.nan_to_num(error))
+            more = near**2 - np.median(sample_pixels(near)) ** 2 + np.median(sample_pixels(scatter)) ** 2
+            np.maximum(scatter, np.sqrt(np.maximum(more, 0)), out=scatter)
+        self.causes[lost | (residual > np.float32(sigma) * scatter)] |= _BIT["HOT"]
+        # A column is bad if it is so in a single dark; what is less the master takes off.
+        self._deviations.append(residual / (scatter * np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))))
+
+    def response(self, sigma, least):
+        """Outliers of the flats; of several, what at least half of them show: a star is in one only."""
+        self._make_flats()
+        found = [flat_causes(image_of(item, 0.0)[0], sigma, least, self._regions, self._workers)
+                 for item in self._masters["flat"]]  # fmt: skip
+        if not found:
+            self._notes.append("no flats: dead pixels and those without light are not known")
+        for name in ("DEAD", "RESPONSE", "UNEXPOSED"):
+            votes = sum((causes & _BIT[name]) != 0 for causes, _ in found)
+            self.causes[(votes > 0) & (2 * votes >= len(found))] |= _BIT[name]
+        self._deviations += [deviation for _, deviation in found]
+        for group, given in zip(self._frames["flat"].sets, self._frames["flat"].given, strict=True):
+            self._two_levels(group, given, sigma, least)
+
+    def _make_flats(self):
+        frames = self._frames["flat"]
+        if not self._masters["flat"]:
+            self._masters["flat"] = [make_flat(given, **self._off(), **self.make) for given in frames.given]
+
+    def _off(self):
+        """Masters that are taken off flats."""
+        return {kind: self._masters[kind][0] if self._masters[kind] else None for kind in ("bias", "dark")}
+
+    def _two_levels(self, group, given, sigma, least):
+        levels = [float(np.median(self._light(source))) for source in group]
+        order = np.argsort(levels, kind="stable")
+        if len(group) < 2 or levels[order[-1]] < _LEVELS * levels[order[0]] or levels[order[0]] <= 0:
+            return
+        middle = np.sqrt(levels[order[0]] * levels[order[-1]])
+        low, high = ([given[i] for i in order if (levels[i] < middle) == below] for below in (True, False))
+        pair = [image_of(make_flat(part, **self._off(), **self.make), 0.0)[0] for part in (low, high)]
+        self.causes[ratio_outliers(*pair, sigma, least, self._regions, self._workers)] |= _BIT["NONLINEAR"]
+
+    def _light(self, source):
+        rows = slice(self._shape[0] // 2, min(self._shape[0], self._shape[0] // 2 + 32))
+        light = np.array(source.rows(rows)[0], np.float32)
+        if self._masters["bias"]:
+            light -= self._masters["bias"][0].data[rows]
+        return light
+
+    def _residual(self, image):
+        residual = np.empty_like(image)
+        for part in self._regions:
+            residual[part] = image[part] - local_median(image[part], workers=self._workers)
+        return residual
+
+    def _scatter(self, residual):
+        scatter = np.empty_like(residual)
+        for part in self._regions:
+            scatter[part] = local_sigma(residual[part])
+        return scatter
+
+    # -- what is made of it ---------------------------------------------------------------------------
+
+    def columns(self, gap):
+        """Columns that are off as a whole, and the gaps in them."""
+        for deviation in self._deviations:
+            for part in self._regions:
+                self.causes[part][column_segments(deviation[part])] |= _BIT["COLUMN"]
+        for part in self._regions:
+            self.causes[part][close_gaps((self.causes[part] & _STANDING) != 0, gap)] |= _BIT["COLUMN"]
+
+    def result(self):
+        """The mask as a CCDData."""
+        first = self._first
+        meta = first.header if hasattr(first, "header") and not hasattr(first, "meta") else first.meta
+        ccd = make_ccd(self.causes, unit="", meta=meta, flags=cause_flags(self.causes), dtype=np.uint16)
+        ccd.meta["MASTER"] = ("badpixels", "kind of master")
+        for key in ("OBJECT", "EXPTIME", "DARKTIME", "NCOMBINE", "FILENAME", "BIASID", "BIASFILE", "FLATNORM"):
+            ccd.meta.remove(key, ignore_missing=True, remove_all=True)
+        for number, cause in enumerate(CAUSES.values()):
+            ccd.meta[f"CAUSE{number}"] = (cause.name, f"bit {number}: {cause.meaning}"[:55])
+        counts = describe_causes(self.causes)
+        for name, count in counts.items():
+            ccd.meta[f"N{name[:7]}"] = (count, "pixels")
+        ccd.meta["NBADPIX"] = (int(np.count_nonzero(self.causes)), "bad pixels")
+        if self._sources and all(source.trimmed for source in self._sources):
+            mark_applied(ccd, "trim", "every frame that the mask is made from")
+        for note in self._notes:
+            ccd.meta["HISTORY"] = f"bad pixels: {note}"
+        inputs = [
+            (_base(source.name), source.digest, kind) for kind in self._frames for source in self._frames[kind].sources
+        ]
+        inputs += [
+            (str(item.meta.get("FILENAME", kind)), identity_of(item), kind)
+            for kind in self._frames
+            for item in self._frames[kind].masters
+        ]
+        words = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no bad pixels"
+        record_step(ccd, "bad_pixels", inputs=inputs, history=words)
+        return ccd
+
+
+def _map(shape, regions, values):
+    result = np.empty(shape, np.float32)
+    for part, value in zip(regions, values, strict=True):
+        result[part] = value
+    return result
+
+
+def _base(name):
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
