@@ -14,21 +14,20 @@ from ccdnight._inputs import check_frame, check_window
 from ccdnight.exceptions import FrameError
 from ccdnight.fitsrows import require_equal_shapes
 from ccdnight.flags import FLAGS
+from ccdnight.overscan import DEFAULT_WINDOW, overscan_of
 from ccdnight.products import flags_of
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import read_facts
 from ccdnight.provenance import digest_file, is_applied
 from ccdnight.readout import (
-    DEFAULT_WINDOW,
     amplifier_regions,
     find_profile,
     frame_geometry,
-    overscan_of,
     saturation_level,
     subtract_overscan,
     trim,
-    trim_cards,
 )
+from ccdnight.trimming import trim_cards
 
 __all__ = ["ArraySource", "FrameSource", "open_source", "require_equal_shapes"]
 

@@ -51,6 +51,8 @@ LAYERS = (
         "vetting",
         "frames",
         "darks",
+        "_steps",
+        "_fused",
         "calibration",
         "annotation",
     ),

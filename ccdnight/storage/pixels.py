@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdnight.exceptions import FrameError
 
-__all__ = ["decodes", "packs", "read_packed", "read_rows", "wide"]
+__all__ = ["decode_rows", "decodes", "packs", "read_packed", "read_rows", "read_stored", "wide"]
 
 _kept, _NONE = threading.local(), np.empty(0, np.uint8)
 #: Bytes that a thread keeps at most.
@@ -125,13 +125,63 @@ def read_rows(path, raw, rows, out=None):
     """
     begin, end, _ = rows.indices(raw.shape[0])
     shape = (max(0, end - begin), raw.shape[1])
-    if out is None:
-        out = np.empty(shape, np.float64 if wide(raw) else np.float32)
-    bits = raw.header["BITPIX"]
-    stored = _room(shape, np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}"))
+    stored = _room(shape, _stored_dtype(raw))
     _fetch(path, raw.offset + begin * shape[1] * stored.itemsize, stored)
+    return decode_rows(stored, raw, out)
+
+
+def read_stored(path, raw):
+    """
+    Pixels of a whole image in the numbers of its file: half of what they take when decoded.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader
+        Its header; `decodes` is true.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Shape ``(ny, nx)``, big-endian; for `decode_rows`.
+
+    Raises
+    ------
+    FrameError
+        As `read_rows`.
+    """
+    stored = np.empty(raw.shape, _stored_dtype(raw))
+    _fetch(path, raw.offset, stored)
+    return stored
+
+
+def decode_rows(stored, raw, out=None):
+    """
+    Pixels of some rows of what `read_stored` has read, as `read_rows` gives them.
+
+    Parameters
+    ----------
+    stored : `~numpy.ndarray`
+        Contiguous.
+    raw : RawHeader
+        Header of the file.
+    out : `~numpy.ndarray`, optional
+        Where to put them.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+    """
+    if out is None:
+        out = np.empty(stored.shape, np.float64 if wide(raw) else np.float32)
     _decode(stored, raw.header, out)
     return out
+
+
+def _stored_dtype(raw):
+    bits = raw.header["BITPIX"]
+    return np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}")
 
 
 def _room(shape, dtype):
