@@ -20,7 +20,7 @@ from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.measuring import measure_detectors
 from ccdnight.products import read_ccd, to_hdus
-from ccdnight.provenance import digest_file, printable
+from ccdnight.provenance import printable
 from ccdnight.record import Run
 
 __all__ = ["build_graph"]
@@ -124,7 +124,7 @@ def make_master(folder, output, master, profile, outcomes):
     name = f"{master.name}.fits"
     ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
     path = Path(output, "masters", name)
-    storage.write_fits(path, to_hdus(ccd))
+    digest = storage.write_fits(path, to_hdus(ccd))
     good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
     statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
     return {
@@ -132,7 +132,7 @@ def make_master(folder, output, master, profile, outcomes):
         "used": used,
         "rejected": rejected,
         "lacking": lacking,
-        "digest": digest_file(path),
+        "digest": digest,
         "statistics": statistics,
     }
 
@@ -225,10 +225,10 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
     for name in lacking:
         ccd.meta["HISTORY"] = f"lacking: {name} could not be made"
     path = Path(output, "science", item.output)
-    storage.write_fits(path, to_hdus(ccd))
+    digest = storage.write_fits(path, to_hdus(ccd))
     return {
         "output": f"science/{item.output}",
         "lacking": lacking,
-        "digest": digest_file(path),
+        "digest": digest,
         "statistics": measured | {"flags": describe_flags(ccd.flags)},
     }
