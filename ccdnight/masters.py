@@ -8,6 +8,7 @@ from ccdnight._inputs import frame_list, positive
 from ccdnight.calibration import identity_of, master_id, require_level_off, significant_flags
 from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
+from ccdnight.execution import map_list
 from ccdnight.flags import FLAGS
 from ccdnight.noise import noise_model
 from ccdnight.products import make_ccd, read_ccd, sigma_of
@@ -225,7 +226,7 @@ def make_flat(
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     good = np.isfinite(result.data) & (result.count > 0)
     # Rows that never see light would pull the median of the rest: 1 % of them by 0.02 %.
-    good &= result.data > _DEAD * np.median(result.data[good])
+    good &= result.data > _DEAD * np.median(sample_pixels(result.data)[sample_pixels(good)])
     norm = _NORMALIZERS[normalize](result.data[good])
     ccd = _finish(
         result, sources, "flat", "", error=result.error / norm, norm=norm, reject=reject, method=method, bias=bias
@@ -270,7 +271,9 @@ def _as_master(item):
 
 
 def _open(frames, profile, overscan, window):
-    sources = [open_source(frame, profile, overscan=overscan, window=window) for frame in frame_list(frames)]
+    sources = map_list(
+        lambda frame: open_source(frame, profile, overscan=overscan, window=window), frame_list(frames)
+    )
     require_equal_shapes(sources)
     for source in sources:
         _refuse_empty(source)
@@ -401,9 +404,10 @@ def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, m
     error = result.error if error is None else error
     flags = _master_flags(result, data, kind, len(sources))
     lost = flags != 0
-    fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
     unusable = ~np.isfinite(data) | (lost if kind == "flat" else False)
-    data = np.where(unusable, np.float32(fill), data)
+    if unusable.any():
+        fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
+        data[unusable] = np.float32(fill)
     error = np.where(np.isfinite(error) & ~unusable, error, 0)
     ccd = make_ccd(data, unit=unit, meta=sources[0].header, sigma=error, flags=flags)
     ccd.meta["NCOMBINE"] = (len(sources), "frames combined")

@@ -22,6 +22,7 @@ from ccdnight.measuring import measure_detectors
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import printable
 from ccdnight.record import Run
+from ccdnight.statistics import sample_pixels
 
 __all__ = ["build_graph"]
 
@@ -125,7 +126,7 @@ def make_master(folder, output, master, profile, outcomes):
     ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
     path = Path(output, "masters", name)
     digest = storage.write_fits(path, to_hdus(ccd))
-    good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
+    good = sample_pixels(ccd.data)[~sample_pixels(ccd.mask)]
     statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
     return {
         "output": f"masters/{name}",
