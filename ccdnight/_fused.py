@@ -14,7 +14,7 @@ from astropy.nddata import CCDData
 
 from ccdnight import storage
 from ccdnight._kernels.calibrate import Dark, Masters, Pixels, Place, Result, calibrate_strip, merge_flags
-from ccdnight.darks import dark_for, dark_seconds
+from ccdnight.darks import dark_for, dark_seconds, scales_whole
 from ccdnight.execution import map_strips
 from ccdnight.flags import FLAGS
 from ccdnight.overscan import note_overscan, overscan_levels
@@ -243,7 +243,7 @@ def _masters(what):
     if what.dark is not None:
         own, factor = dark_seconds(what.dark), what.seconds
         ratio = what.seconds / own if what.shared else 1.0
-        if own is not None and what.seconds > own * what.scale_up * (1 + 1e-6) and what.dark.uncertainty is not None:
+        if not scales_whole(what.dark, what.seconds, what.scale_up):
             current, factor = dark_for(what.dark, what.seconds, scale_up=what.scale_up), 1.0
     arrays = [array for master in (what.bias, current, what.flat) for array in _arrays(master)]
     return Masters(*arrays), Dark(np.float32(factor), bool(what.shared), float(ratio))

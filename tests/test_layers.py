@@ -54,6 +54,7 @@ LAYERS = (
         "_steps",
         "_fused",
         "calibration",
+        "_corrected",
         "annotation",
     ),
     (

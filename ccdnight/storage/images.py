@@ -1,5 +1,5 @@
 """
-FITS files of plain images, written in one pass: bytes swapped, summed, digested and written while they are in the cache.
+FITS files of plain images, written in one pass: swapped, summed, digested and written while they are in the cache.
 
 Astropy swaps a whole image in memory to sum it, swaps it back, and swaps it again to write it; the bytes are the same.
 """

@@ -32,10 +32,9 @@ def decodes(raw):
     -------
     bool
     """
-    numbers = (raw.header.get("BSCALE", 1), raw.header.get("BZERO", 0))
-    plain = all(isinstance(value, int | float) for value in numbers)
-    blank = raw.header.get("BLANK", 0)
-    return not raw.compressed and plain and isinstance(blank, int)
+    coding = raw.coding
+    plain = all(isinstance(value, int | float) for value in (coding.scale, coding.zero))
+    return not raw.compressed and plain and isinstance(coding.blank, int | None)
 
 
 def wide(raw):
@@ -51,7 +50,7 @@ def wide(raw):
     -------
     bool
     """
-    return raw.header["BITPIX"] in (32, 64, -64)
+    return raw.coding.bits in (32, 64, -64)
 
 
 def packs(raw):
@@ -67,11 +66,11 @@ def packs(raw):
     -------
     bool
     """
-    return decodes(raw) and _is_short(raw.header) and "BLANK" not in raw.header
+    return decodes(raw) and _is_short(raw.coding) and raw.coding.blank is None
 
 
-def _is_short(header):
-    return header["BITPIX"] == 16 and header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 32768)
+def _is_short(coding):
+    return coding.bits == 16 and coding.scale == 1 and coding.zero in (0, 32768)
 
 
 def read_packed(path, raw, rows, out):
@@ -175,12 +174,12 @@ def decode_rows(stored, raw, out=None):
     """
     if out is None:
         out = np.empty(stored.shape, np.float64 if wide(raw) else np.float32)
-    _decode(stored, raw.header, out)
+    _decode(stored, raw.coding, out)
     return out
 
 
 def _stored_dtype(raw):
-    bits = raw.header["BITPIX"]
+    bits = raw.coding.bits
     return np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}")
 
 
@@ -221,9 +220,9 @@ def _read_at(number, view, offset):
     return os.readv(number, [view])
 
 
-def _decode(stored, header, out):
-    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
-    if _is_short(header):
+def _decode(stored, coding, out):
+    bits, scale, zero, blank = coding
+    if _is_short(coding):
         from ccdnight._kernels.decode import decode_int16
 
         rows = zip(stored, out, strict=True) if not out.flags.c_contiguous else [(stored, out)]
@@ -235,5 +234,5 @@ def _decode(stored, header, out):
             out += out.dtype.type(zero)
     else:
         out[...] = stored.astype(np.float64) * scale + zero
-    if header["BITPIX"] > 0 and "BLANK" in header:
-        out[stored == header["BLANK"]] = np.nan
+    if bits > 0 and blank is not None:
+        out[stored == blank] = np.nan

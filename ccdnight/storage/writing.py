@@ -132,11 +132,11 @@ def write_bytes(path, data):
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(name, path)
-            return result
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+        return result
 
 
 def write_text(path, text):
