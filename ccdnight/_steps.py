@@ -191,5 +191,7 @@ def _divide(data, variance, flat):
     response = flat.data.astype(np.float64)
     unusable = ~(np.isfinite(response) & (response > 0))
     response[unusable] = 1
-    result = data / response
-    return result, variance / response**2 + (result / response) ** 2 * _variance(flat), unusable
+    result, variance = data / response, variance / response**2
+    if flat.uncertainty is not None:
+        variance += (result / response) ** 2 * _variance(flat)
+    return result, variance, unusable

@@ -297,7 +297,9 @@ def _saturation(ccd, profile, given, gain, bias):
     # What was subtracted from the raw values before they became electrons.
     pedestal = float(ccd.meta.get("OVSCMEAN", 0.0))
     if bias is not None:
-        pedestal += float(np.median(sample_pixels(bias.data)))
+        sample = sample_pixels(bias.data)
+        finite = sample[np.isfinite(sample)]
+        pedestal += float(np.median(finite)) if finite.size else 0.0
     return round((min(levels) - pedestal) * gain, 1)
 
 
