@@ -168,10 +168,10 @@ def peers_of(path, masters, out):
 
 
 def seconds_of(function):
-    """Seconds of one call."""
-    start = time.perf_counter()
+    """Seconds of one call, and those of all processors together."""
+    start, busy = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def frame(options, folder):
@@ -184,12 +184,14 @@ def frame(options, folder):
         rows = []
         for ours, other in (("calibrate", "ccdproc"), ("calibrate", "steps"), ("to a file", "floor")):
             times = [(seconds_of(peers[ours]), seconds_of(peers[other])) for _ in range(options.runs)]
-            mine, theirs = (statistics.median(column) for column in zip(*times, strict=True))
-            ratios = [a / b if other == "floor" else b / a for a, b in times]
+            mine, theirs = (statistics.median(pair[i][0] for pair in times) for i in (0, 1))
             what = "ccdnight / floor" if other == "floor" else f"{other} / ccdnight"
-            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-            rows.append((other, f"{theirs:.3f}", f"{mine:.3f}", what, f"{statistics.median(ratios):.2f}", spread))
-    header = ("peer", "seconds", "seconds of ccdnight", "ratio", "median", "from to")
+            pairs = [(a, b) if other == "floor" else (b, a) for a, b in times]
+            ratios, busy = ([a[i] / b[i] for a, b in pairs] for i in (0, 1))
+            numbers = (theirs, mine, statistics.median(ratios), statistics.median(busy))
+            texts = [f"{value:.3f}" if value < 1 else f"{value:.2f}" for value in numbers]
+            rows.append((other, *texts[:2], what, texts[2], f"{min(ratios):.2f} to {max(ratios):.2f}", texts[3]))
+    header = ("peer", "seconds", "seconds of ccdnight", "ratio", "median", "from to", "of processor seconds")
     table(f"One LFC frame, {options.runs} pairs of runs", header, rows)
 
 
