@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ccdnight.products import flags_of, make_ccd, sigma_of
 
-__all__ = ["dark_for", "dark_seconds"]
+__all__ = ["dark_for", "dark_seconds", "scales_whole"]
 
 #: Block in which a dark is smoothed where it has to be scaled up far.
 _SMOOTH = 64
@@ -36,15 +36,31 @@ def dark_for(dark, seconds, *, scale_up=3.0):
     `~astropy.nddata.CCDData`
         In adu. The uncertainty is the scaled one, 0 where the smooth part is taken.
     """
-    own = dark_seconds(dark)
     sigma = sigma_of(dark)
-    if own is None or seconds <= own * scale_up * (1 + 1e-6) or sigma is None:
+    if scales_whole(dark, seconds, scale_up):
         scaled = None if sigma is None else sigma * np.float32(seconds)
         return make_ccd(dark.data * np.float32(seconds), unit="adu", sigma=scaled, flags=flags_of(dark))
     smooth = _smooth(dark)
     hot = np.abs(dark.data - smooth) > _HOT_SIGMA * sigma
     data = np.where(hot, dark.data, smooth) * np.float32(seconds)
     return make_ccd(data, unit="adu", sigma=np.where(hot, sigma * seconds, 0), flags=flags_of(dark))
+
+
+def scales_whole(dark, seconds, scale_up):
+    """
+    Whether a dark is scaled pixel by pixel, see `dark_for`.
+
+    Parameters
+    ----------
+    dark, seconds, scale_up
+        As in `dark_for`.
+
+    Returns
+    -------
+    bool
+    """
+    own = dark_seconds(dark)
+    return own is None or seconds <= own * scale_up * (1 + 1e-6) or dark.uncertainty is None
 
 
 def dark_seconds(dark):

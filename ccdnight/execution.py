@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import CcdnightError, OutputError
 
-__all__ = ["Outcome", "Task", "TaskGraph", "default_workers", "map_strips", "run_graph"]
+__all__ = ["Outcome", "Task", "TaskGraph", "default_workers", "map_list", "map_strips", "run_graph"]
 
-#: True in a thread that already belongs to a pool: strips of its task are then done inline, so that the
-#: number of threads stays what was asked for.
+#: How many threads the strips of a task may use: one in a thread that already belongs to a pool, so that the number
+#: of threads stays what was asked for; all of them while no other task can run.
 _pooled = threading.local()
 
 
@@ -123,7 +123,8 @@ def default_workers():
     return os.cpu_count() or 1
 
 
-def _run(task, outcomes):
+def _run(task, outcomes, threads=1):
+    _pooled.limit = threads
     begin = time.perf_counter()
     try:
         value = task.function(*task.args, outcomes)
@@ -170,20 +171,19 @@ def run_graph(graph, *, workers=None, on_done=None):
 
 
 def _run_serial(graph, notify):
-    done, before = {}, getattr(_pooled, "inside", False)
+    done, before = {}, getattr(_pooled, "limit", None)
     # One worker means one thread: the strips of a task get no others.
-    _mark_pooled()
     try:
         for task in graph.tasks.values():
             done[task.name] = _run(task, {name: done[name] for name in task.needs})
             notify(done[task.name])
     finally:
-        _pooled.inside = before
+        _pooled.limit = before
     return done
 
 
 def _mark_pooled():
-    _pooled.inside = True
+    _pooled.limit = 1
 
 
 def _run_threads(graph, workers, notify):
@@ -193,11 +193,13 @@ def _run_threads(graph, workers, notify):
             while waiting or running:
                 # Tasks are handed out no further ahead than there are threads, so that an interrupt or a
                 # full disk leaves nothing queued.
-                ready = (task for task in waiting.values() if all(need in done for need in task.needs))
-                for task in list(ready)[: workers - len(running)]:
+                ready = [task for task in waiting.values() if all(need in done for need in task.needs)]
+                # What would become ready waits for the only task that runs.
+                threads = workers if len(ready) == 1 and not running else 1
+                for task in ready[: workers - len(running)]:
                     del waiting[task.name]
                     needed = {name: done[name] for name in task.needs}
-                    running[pool.submit(_run, task, needed)] = task.name
+                    running[pool.submit(_run, task, needed, threads)] = task.name
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(finished, key=running.get):
                     name = running.pop(future)
@@ -209,22 +211,49 @@ def _run_threads(graph, workers, notify):
     return done
 
 
+def map_list(function, items, *, workers=None):
+    """
+    Results of a function for every item of a list, on threads as in `map_strips`.
+
+    Parameters
+    ----------
+    function : callable
+        Called with each item.
+    items : list
+        What to call it with.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    list
+    """
+    results = [None] * len(items)
+
+    def do(number):
+        results[number] = function(items[number])
+
+    map_strips(do, range(len(items)), workers=workers)
+    return results
+
+
 def map_strips(function, strips, *, workers=None):
     """
-    Call a function for every strip of rows.
+    Call a function for every strip of rows, or every frame of a list.
 
     Parameters
     ----------
     function : callable
         Called with each strip; it writes its rows of the result.
-    strips : iterable of slice
+    strips : iterable
         Strips that do not overlap.
     workers : int, optional
-        Threads. Within a task that already runs on a pool the strips are done inline.
+        Threads. Within a task that runs beside others the strips are done inline.
     """
     strips = list(strips)
     workers = min(default_workers() if workers is None else workers, len(strips))
-    if workers <= 1 or getattr(_pooled, "inside", False):
+    workers = min(workers, getattr(_pooled, "limit", None) or workers)
+    if workers <= 1:
         for strip in strips:
             function(strip)
         return

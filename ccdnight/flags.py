@@ -84,5 +84,7 @@ def describe_flags(flags):
     dict of str to int
         Flags that occur, in the order of their bits.
     """
-    counts = {flag.name: int(np.count_nonzero(flags & flag.value)) for flag in FLAGS.values()}
+    # Few pixels are flagged: the others are looked at once, not for every flag.
+    found = flags[flags != 0]
+    counts = {flag.name: int(np.count_nonzero(found & flag.value)) for flag in FLAGS.values()}
     return {name: count for name, count in counts.items() if count}

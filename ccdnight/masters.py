@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ccdnight._corrected import Corrected, Off
 from ccdnight._inputs import frame_list, positive
-from ccdnight.calibration import identity_of, master_id, require_level_off, significant_flags
-from ccdnight.darks import dark_for, dark_seconds
+from ccdnight.calibration import identity_of, master_id, require_level_off
+from ccdnight.darks import dark_for, dark_seconds, scales_whole
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
+from ccdnight.execution import map_list
 from ccdnight.flags import FLAGS
 from ccdnight.noise import noise_model
 from ccdnight.products import make_ccd, read_ccd, sigma_of
@@ -15,12 +17,14 @@ from ccdnight.provenance import is_applied, mark_applied, record_step
 from ccdnight.readout import find_profile
 from ccdnight.sources import frame_facts, open_source, require_equal_shapes
 from ccdnight.stacking import stack
-from ccdnight.statistics import clipped_moments, half_sample_mode, most_common, sample_pixels
+from ccdnight.statistics import clipped_moments, half_sample_mode, most_common, sample_pixels, sample_step
 
 __all__ = ["make_bias", "make_dark", "make_flat"]
 
 #: A flat pixel below this part of the typical level cannot calibrate anything.
 _DEAD = 0.05
+#: Every flag.
+_ANY = 0xFFFF
 _NORMALIZERS = {
     "median": lambda values: float(np.median(values)),
     "mean": lambda values: float(np.mean(values, dtype=np.float64)),
@@ -135,7 +139,8 @@ def make_dark(
     for source, value in zip(sources, seconds, strict=True):
         if value is None or value <= 0:
             raise FrameError(source.name, f"exposure {value} s; a dark needs one longer than 0")
-    calibrated = [_Corrected(source, bias=bias) for source in sources]
+    level = None if bias is None else Off(bias)
+    calibrated = [Corrected(source, level) for source in sources]
     noise = noise_model(sources, gain=gain, read_noise=read_noise)
     scales = [1 / value for value in seconds]
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
@@ -211,11 +216,12 @@ def make_flat(
         require_level_off(dark, bias is not None or source.overscan_applied, source.name)
     electron = _relative_gain(sources[0])
     times = _dark_times(sources) if dark is not None else [None] * len(sources)
+    level, charge = (None if master is None else Off(master) for master in (bias, dark))
     calibrated = [
-        _Corrected(source, bias=bias, dark=_dark_of(dark, time, source, scale_up), gain=electron)
+        Corrected(source, level, _dark_of(dark, charge, time, source, scale_up), gain=electron)
         for source, time in zip(sources, times, strict=True)
     ]
-    levels = [_flat_level(source) for source in calibrated]
+    levels = map_list(_flat_level, calibrated)
     scales = np.mean(levels) / np.asarray(levels) if scale else np.ones(len(levels))
     noise = noise_model(sources, gain=gain, read_noise=read_noise, sensitivity=sensitivity_noise)
     if electron is not None:
@@ -225,7 +231,7 @@ def make_flat(
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     good = np.isfinite(result.data) & (result.count > 0)
     # Rows that never see light would pull the median of the rest: 1 % of them by 0.02 %.
-    good &= result.data > _DEAD * np.median(result.data[good])
+    good &= result.data > _DEAD * np.median(sample_pixels(result.data)[sample_pixels(good)])
     norm = _NORMALIZERS[normalize](result.data[good])
     ccd = _finish(
         result, sources, "flat", "", error=result.error / norm, norm=norm, reject=reject, method=method, bias=bias
@@ -236,41 +242,12 @@ def make_flat(
     return ccd
 
 
-class _Corrected:
-    """A source with bias and dark taken off, strip by strip."""
-
-    def __init__(self, source, *, bias=None, dark=None, gain=None):
-        self.name, self.shape, self.dtype, self._source = source.name, source.shape, source.dtype, source
-        self._off = [(item, significant_flags(item)) for item in (bias, dark) if item is not None]
-        self._gain = gain
-
-    def rows(self, rows):
-        data, flags = self._source.rows(rows)
-        data = np.array(data, dtype=np.float32)
-        for master, bits in self._off:
-            data -= master.data[rows]
-            flags = flags | bits[rows]
-        if self._gain is not None:
-            data *= self._gain[rows]
-        return data, flags
-
-    def fill(self, rows, out, exclude):
-        self._source.fill(rows, out, exclude)
-        for master, bits in self._off:
-            out -= master.data[rows]
-            bad = (bits[rows] & exclude) != 0
-            if bad.any():
-                out[bad] = np.nan
-        if self._gain is not None:
-            out *= self._gain[rows]
-
-
 def _as_master(item):
     return item if item is None or hasattr(item, "uncertainty") else read_ccd(item)
 
 
 def _open(frames, profile, overscan, window):
-    sources = [open_source(frame, profile, overscan=overscan, window=window) for frame in frame_list(frames)]
+    sources = map_list(lambda frame: open_source(frame, profile, overscan=overscan, window=window), frame_list(frames))
     require_equal_shapes(sources)
     for source in sources:
         _refuse_empty(source)
@@ -330,12 +307,19 @@ def _level(source):
 
 
 def _flat_level(source):
-    data, flags = source.rows(slice(0, source.shape[0]))
-    data, flags = sample_pixels(data), sample_pixels(flags)
-    good = (flags == 0) & np.isfinite(data)
-    level = float(np.median(data[good])) if good.any() else 0.0
+    step = sample_step(source.shape)
+    height, parts = step * max(1, 64 // step), []
+    strip = np.empty((height, source.shape[1]), np.float32)
+    for start in range(0, source.shape[0], height):
+        rows = slice(start, min(start + height, source.shape[0]))
+        part = strip[: rows.stop - start]
+        source.fill(rows, part, _ANY)
+        parts.append(part[::step, ::step].ravel())
+    data = np.concatenate(parts)
+    data = data[np.isfinite(data)]
+    level = float(np.median(data)) if data.size else 0.0
     if level <= 0:
-        what = f"its level is {level:.1f} adu above the bias" if good.any() else "all of its pixels are flagged"
+        what = f"its level is {level:.1f} adu above the bias" if data.size else "all of its pixels are flagged"
         raise FrameError(source.name, f"{what}; a flat needs light")
     return level
 
@@ -363,7 +347,7 @@ def _mean_exposure(sources):
     return float(np.mean(known)) if known else 0.0
 
 
-def _dark_of(dark, seconds, source, scale_up):
+def _dark_of(dark, charge, seconds, source, scale_up):
     if dark is None:
         return None
     if seconds is None:
@@ -371,7 +355,9 @@ def _dark_of(dark, seconds, source, scale_up):
     if dark_seconds(dark) is None:
         msg = "the master dark has neither DARKTIME nor EXPTIME"
         raise InputError(msg)
-    return dark_for(dark, seconds, scale_up=scale_up)
+    if scales_whole(dark, seconds, scale_up):
+        return charge.scaled(seconds)
+    return Off(dark_for(dark, seconds, scale_up=scale_up))
 
 
 def _relative_gain(source):
@@ -401,9 +387,10 @@ def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, m
     error = result.error if error is None else error
     flags = _master_flags(result, data, kind, len(sources))
     lost = flags != 0
-    fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
     unusable = ~np.isfinite(data) | (lost if kind == "flat" else False)
-    data = np.where(unusable, np.float32(fill), data)
+    if unusable.any():
+        fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
+        data[unusable] = np.float32(fill)
     error = np.where(np.isfinite(error) & ~unusable, error, 0)
     ccd = make_ccd(data, unit=unit, meta=sources[0].header, sigma=error, flags=flags)
     ccd.meta["NCOMBINE"] = (len(sources), "frames combined")

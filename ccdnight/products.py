@@ -67,7 +67,7 @@ def make_ccd(data, *, unit, meta=None, sigma=None, flags=None, records=(), dtype
         mask=flags != 0,
         flags=flags,
         wcs=wcs_of(header),
-        uncertainty=None if sigma is None else StdDevUncertainty(np.asarray(sigma, np.float32)),
+        uncertainty=None if sigma is None else StdDevUncertainty(np.asarray(sigma, np.float32), copy=False),
     )
     set_records(ccd, records)
     return ccd
@@ -129,6 +129,7 @@ def derive(ccd, data=None, *, unit=None, sigma=None, flags=None, meta=None):
     same_shape = np.shape(data) == ccd.data.shape
     if sigma is None and same_shape:
         sigma = sigma_of(ccd)
+        sigma = None if sigma is None else sigma.copy()
     if flags is None and same_shape:
         flags = flags_of(ccd)
     return make_ccd(
@@ -179,7 +180,10 @@ def sigma_of(ccd):
     """
     if ccd.uncertainty is None:
         return None
-    return np.asarray(ccd.uncertainty.represent_as(StdDevUncertainty).array, dtype=np.float32)
+    # Converted to its own kind astropy squares an array and takes the root again.
+    own = isinstance(ccd.uncertainty, StdDevUncertainty)
+    uncertainty = ccd.uncertainty if own else ccd.uncertainty.represent_as(StdDevUncertainty)
+    return np.asarray(uncertainty.array, dtype=np.float32)
 
 
 def wcs_of(header):

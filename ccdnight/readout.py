@@ -12,16 +12,16 @@ from astropy.nddata import CCDData
 
 from ccdnight import storage
 from ccdnight._inputs import check_window
-from ccdnight._sections import format_section, parse_section
-from ccdnight.exceptions import FrameError, InputError
+from ccdnight._sections import parse_section
+from ccdnight.exceptions import FrameError
 from ccdnight.flags import FLAGS
 from ccdnight.geometry import resolve_geometry
-from ccdnight.overscan import DEFAULT_WINDOW, overscan_of
+from ccdnight.overscan import DEFAULT_WINDOW, note_overscan, overscan_levels
 from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
 from ccdnight.profiles.interpret import first_number, read_facts
-from ccdnight.provenance import digest_file, mark_applied, record_step, refuse_twice
-from ccdnight.trimming import trim_cards
+from ccdnight.provenance import digest_file, record_step, refuse_twice
+from ccdnight.trimming import note_trim, trim_cards
 
 __all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
 
@@ -67,13 +67,7 @@ def read_frame(path, *, profile=None):
         If the file cannot be read.
     """
     path = Path(path)
-    raw = storage.read_header(path)
-    profile = find_profile(profile, raw.header)
-    if profile.hdu is not None and profile.hdu != raw.hdu:
-        raw = storage.read_header(path, hdu=profile.hdu)
-    header, problems = storage.clean_header(raw.header)
-    for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
-        header.remove(key, ignore_missing=True, remove_all=True)
+    raw, profile, header, problems = open_raw(path, profile)
     data = storage.read_pixels(path, raw=raw)
     geometry = frame_geometry(header, raw.shape, profile, path=path)
     flags = np.zeros(raw.shape, np.uint16)
@@ -83,8 +77,52 @@ def read_frame(path, *, profile=None):
         view[data[item.data] >= level] |= FLAGS["SATURATED"].value
     flags[~np.isfinite(data)] |= FLAGS["NO_DATA"].value
     ccd = make_ccd(data, unit="adu", meta=header, flags=flags)
-    record_step(ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems)
+    note_read(ccd, path, profile, problems)
     return ccd
+
+
+def open_raw(path, profile):
+    """
+    What is known of a raw file before its pixels are read.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    profile : str, path-like, InstrumentProfile or None
+        What was asked for.
+
+    Returns
+    -------
+    raw : RawHeader
+    profile : InstrumentProfile
+    header : `~astropy.io.fits.Header`
+        Its cards without those that tell how the pixels lie in the file.
+    problems : list of str
+        What was put right in it.
+    """
+    raw = storage.read_header(path)
+    profile = find_profile(profile, raw.header)
+    if profile.hdu is not None and profile.hdu != raw.hdu:
+        raw = storage.read_header(path, hdu=profile.hdu)
+    header, problems = storage.clean_header(raw.header)
+    for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
+        header.remove(key, ignore_missing=True, remove_all=True)
+    return raw, profile, header, problems
+
+
+def note_read(ccd, path, profile, problems):
+    """
+    Note in a frame's records where it was read from.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The frame, changed in place.
+    path, profile, problems
+        As in `open_raw`.
+    """
+    record_step(ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems)
 
 
 def saturation_level(amplifier, header, profile):
@@ -170,40 +208,14 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
     refuse_twice(ccd, "trim")
     check_window(window)
     geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
-    if not geometry.has_overscan:
-        reasons = "; ".join(geometry.notes) or f"profile {profile.name!r} and the header name none"
-        msg = f"the frame has no usable overscan: {reasons}"
-        raise InputError(msg)
-    data, errors, means = np.array(ccd.data, dtype=np.float32), [], []
-    for item in geometry.amplifiers:
-        overscan = overscan_of(data, item, window)
-        if not np.isfinite(overscan.level).all():
-            msg = "the overscan of the frame holds values that are not finite"
-            raise InputError(msg)
-        data[item.data] -= overscan.level
-        if item.parallel is not None:
-            data[item.data] -= overscan_of(_leveled(data, item, overscan), _parallel(item), window).level
-        errors.append(overscan.error)
-        means.append(overscan.mean)
+    data = np.array(ccd.data, dtype=np.float32)
+    found = overscan_levels(data, geometry, profile, window)
+    for item, (_, levels) in zip(geometry.amplifiers, found, strict=True):
+        for level in levels:
+            data[item.data] -= level
     result = derive(ccd, data)
-    result.meta["OVSCMEAN"] = (round(float(np.mean(means)), 4), "[adu] mean level of the overscan")
-    result.meta["OVSCERR"] = (round(float(np.mean(errors)), 5), "[adu] error of the overscan level of a row")
-    mark_applied(result, "overscan", f"clipped row means over {window} rows, mean {np.mean(means):.2f} adu")
-    record_step(result, "overscan", history=f"window {window}, mean {np.mean(means):.2f} adu", window=int(window))
+    note_overscan(result, found, window)
     return result
-
-
-def _parallel(item):
-    from dataclasses import replace
-
-    return replace(item, overscan=item.parallel)
-
-
-def _leveled(data, item, overscan):
-    """The parallel overscan, freed from the serial overscan's mean level."""
-    leveled = data.copy()
-    leveled[item.parallel] -= overscan.mean
-    return leveled
 
 
 def trim(ccd, *, profile=None):
@@ -246,9 +258,7 @@ def trim(ccd, *, profile=None):
     meta = header_of(ccd)
     trim_cards(meta, geometry, profile)
     result = derive(ccd, data, flags=flags, sigma=sigma, meta=meta)
-    where = format_section(geometry.pieces(geometry.amplifiers[0])[0])
-    mark_applied(result, "trim", f"to {where}" + (" and others" if len(geometry.amplifiers) > 1 else ""))
-    record_step(result, "trim", history=f"to {where} of the raw frame", section=where)
+    note_trim(result, geometry)
     return result
 
 

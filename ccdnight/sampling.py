@@ -6,11 +6,11 @@ from astropy.table import Table
 from ccdnight import storage
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
-from ccdnight.execution import default_workers
+from ccdnight.execution import default_workers, map_list
 from ccdnight.geometry import resolve_geometry
 from ccdnight.profiles.interpret import read_facts
 from ccdnight.readout import saturation_level
-from ccdnight.statistics import clipped_moments
+from ccdnight.statistics import clipped_moments, sample_pixels
 
 __all__ = ["SAMPLE_COLUMNS", "overscan_moves_with_rows", "sample_frames"]
 
@@ -136,8 +136,7 @@ def overscan_moves_with_rows(collection, names):
         Scatter from row to row in adu.
     """
     found = []
-    for name in names[:4]:
-        rows = _row_means(collection, name)
+    for rows in map_list(lambda name: _row_means(collection, name), list(names[:4])):
         if rows is not None and (not found or rows[0].shape == found[0][0].shape):
             found.append(rows)
     if len(found) < 2:
@@ -172,7 +171,7 @@ def _row_means(collection, name):
 
 def _clean_means(pixels):
     center = np.median(pixels, axis=1, keepdims=True)
-    limit = 5 * clipped_moments(pixels - center)[1]
+    limit = 5 * clipped_moments(sample_pixels(pixels - center))[1]
     good = np.abs(pixels - center) <= limit
     return np.where(good, pixels, center).mean(axis=1)
 

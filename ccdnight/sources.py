@@ -4,6 +4,7 @@ A frame that is read by rows, its overscan subtracted and its amplifiers put tog
 Many frames can be stacked so without holding more than a strip of each in memory.
 """
 
+import functools
 import os
 
 import numpy as np
@@ -14,21 +15,20 @@ from ccdnight._inputs import check_frame, check_window
 from ccdnight.exceptions import FrameError
 from ccdnight.fitsrows import require_equal_shapes
 from ccdnight.flags import FLAGS
+from ccdnight.overscan import DEFAULT_WINDOW, overscan_of
 from ccdnight.products import flags_of
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import read_facts
 from ccdnight.provenance import digest_file, is_applied
 from ccdnight.readout import (
-    DEFAULT_WINDOW,
     amplifier_regions,
     find_profile,
     frame_geometry,
-    overscan_of,
     saturation_level,
     subtract_overscan,
     trim,
-    trim_cards,
 )
+from ccdnight.trimming import trim_cards
 
 __all__ = ["ArraySource", "FrameSource", "open_source", "require_equal_shapes"]
 
@@ -120,6 +120,8 @@ class FrameSource:
         Whether the overscan is subtracted.
     window : int, optional
         Rows over which its level is smoothed.
+    raw : RawHeader, optional
+        Its header, where it has been read before.
 
     Raises
     ------
@@ -127,9 +129,9 @@ class FrameSource:
         If the file cannot be read or has no usable overscan although it is asked for.
     """
 
-    def __init__(self, path, profile, *, overscan=False, window=DEFAULT_WINDOW):
+    def __init__(self, path, profile, *, overscan=False, window=DEFAULT_WINDOW, raw=None):
         self.path, self.profile, self.name = path, profile, str(path)
-        self._raw = storage.read_header(path, hdu=profile.hdu)
+        self._raw = raw or storage.read_header(path, hdu=profile.hdu)
         header, _ = storage.clean_header(self._raw.header)
         self._geometry = frame_geometry(header, self._raw.shape, profile, path=path)
         self.shape = self._geometry.trimmed_shape
@@ -148,7 +150,11 @@ class FrameSource:
         for key in ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM"):
             header.remove(key, ignore_missing=True, remove_all=True)
         self.header, self.overscan_applied, self.trimmed = header, overscan, True
-        self.digest = digest_file(path)
+
+    @functools.cached_property
+    def digest(self):
+        """SHA-256 of the file."""
+        return digest_file(self.path)
 
     @property
     def raw_shape(self):
@@ -229,8 +235,10 @@ class FrameSource:
                 shape = (rows.stop - rows.start, self.shape[1])
                 data, flags = np.zeros(shape, pixels.dtype), np.zeros(shape, np.uint16)
             target = (slice(low - rows.start, high - rows.start), trimmed[1])
-            flags[target] = np.where(pixels >= level, FLAGS["SATURATED"].value, 0)
-            flags[target] |= np.where(np.isfinite(pixels), 0, FLAGS["NO_DATA"].value).astype(np.uint16)
+            bits = flags[target]
+            for bad, name in ((pixels >= level, "SATURATED"), (~np.isfinite(pixels), "NO_DATA")):
+                if bad.any():
+                    bits[bad] |= FLAGS[name].value
             if number in self._levels:
                 pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
             data[target] = pixels
@@ -307,15 +315,16 @@ def open_source(frame, profile=None, *, overscan=None, window=None):
     if not isinstance(frame, str | os.PathLike):
         msg = f"a frame is a CCDData or a path, not {type(frame).__name__}"
         raise TypeError(msg)
-    header = storage.read_header(frame).header
-    profile = find_profile(profile, header)
+    raw = storage.read_header(frame)
+    profile = find_profile(profile, raw.header)
     for step in ("overscan", "trim", "bias", "dark", "flat"):
-        evidence = is_applied(header, step)
+        evidence = is_applied(raw.header, step)
         if evidence:
             raise FrameError(frame, f"is not raw: the step '{step}' has been applied ({evidence})")
     if overscan is None:
         overscan = wants_overscan(frame, profile)
-    return FrameSource(frame, profile, overscan=overscan, window=window)
+    known = raw if profile.hdu in (None, raw.hdu) else None
+    return FrameSource(frame, profile, overscan=overscan, window=window, raw=known)
 
 
 def wants_overscan(path, profile):

@@ -10,6 +10,7 @@ __all__ = [
     "half_sample_mode",
     "most_common",
     "sample_pixels",
+    "sample_step",
     "truncation_factor",
 ]
 
@@ -196,6 +197,24 @@ def sample_pixels(data, limit=250_000):
         A view, shape ``(my, mx)``. The steps along the axes have no common factor with 2, so that a
         pattern of even period is sampled in all its phases.
     """
-    step = max(1, math.isqrt(max(1, data.size // limit)))
-    step += step > 1 and step % 2 == 0
+    step = sample_step(data.shape, limit)
     return data[::step, ::step]
+
+
+def sample_step(shape, limit=250_000):
+    """
+    Step of the sample that `sample_pixels` takes.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image.
+    limit : int, optional
+        About how many values are kept.
+
+    Returns
+    -------
+    int
+    """
+    step = max(1, math.isqrt(max(1, math.prod(shape) // limit)))
+    return step + (step > 1 and step % 2 == 0)

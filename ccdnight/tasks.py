@@ -21,8 +21,9 @@ from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.measuring import measure_detectors
 from ccdnight.products import read_ccd, to_hdus
-from ccdnight.provenance import digest_file, printable
+from ccdnight.provenance import printable
 from ccdnight.record import Run
+from ccdnight.statistics import sample_pixels
 
 __all__ = ["build_graph"]
 
@@ -135,7 +136,7 @@ def make_master(folder, output, master, profile, outcomes):
     if master.twilight:
         ccd, missing = _with_large_scales(ccd, master.twilight, output, outcomes)
         lacking += missing
-    good = ccd.data[~ccd.mask] if ccd.mask is not None else ccd.data
+    good = sample_pixels(ccd.data)[~sample_pixels(ccd.mask)]
     statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
     return _write_master(ccd, master.name, output) | {
         "used": used,
@@ -149,8 +150,7 @@ def _write_master(ccd, name, output):
     """Write a master; where it is, and its digest."""
     ccd.meta["FILENAME"] = (printable(f"{name}.fits")[-60:], "name of this file")
     path = Path(output, "masters", f"{name}.fits")
-    storage.write_fits(path, to_hdus(ccd))
-    return {"output": f"masters/{name}.fits", "digest": digest_file(path)}
+    return {"output": f"masters/{name}.fits", "digest": storage.write_fits(path, to_hdus(ccd))}
 
 
 def make_mask(folder, output, master, parts, profile, outcomes):
@@ -298,10 +298,10 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
     for name in lacking:
         ccd.meta["HISTORY"] = f"lacking: {name} could not be made"
     path = Path(output, "science", item.output)
-    storage.write_fits(path, to_hdus(ccd))
+    digest = storage.write_fits(path, to_hdus(ccd))
     return {
         "output": f"science/{item.output}",
         "lacking": lacking,
-        "digest": digest_file(path),
+        "digest": digest,
         "statistics": measured | {"flags": describe_flags(ccd.flags)},
     }

@@ -4,8 +4,9 @@ import re
 
 from ccdnight._sections import format_section, parse_section
 from ccdnight.exceptions import SectionError
+from ccdnight.provenance import mark_applied, record_step
 
-__all__ = ["trim_cards"]
+__all__ = ["note_trim", "trim_cards"]
 
 
 def trim_cards(meta, geometry, profile):
@@ -77,3 +78,19 @@ def _move_reference(meta, dx, dy):
             # A value that is no number was no reference pixel before either.
             if shift and isinstance(value, int | float):
                 meta[key] = value - shift
+
+
+def note_trim(ccd, geometry):
+    """
+    Write into a frame's header and records that it has been trimmed.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The frame, changed in place.
+    geometry : `ccdnight.geometry.Geometry`
+        Of the raw frame.
+    """
+    where = format_section(geometry.pieces(geometry.amplifiers[0])[0])
+    mark_applied(ccd, "trim", f"to {where}" + (" and others" if len(geometry.amplifiers) > 1 else ""))
+    record_step(ccd, "trim", history=f"to {where} of the raw frame", section=where)

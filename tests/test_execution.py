@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ccdnight.exceptions import FrameError, OutputError
-from ccdnight.execution import TaskGraph, default_workers, map_strips, run_graph
+from ccdnight.execution import TaskGraph, default_workers, map_list, map_strips, run_graph
 
 
 def value_of(value, outcomes):
@@ -139,8 +139,8 @@ def test_strips_run_on_as_many_threads_as_asked_for():
     assert threading.get_ident() not in {thread for _, thread in used}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_strips_of_a_task_run_inline(workers):
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_strips_of_tasks_side_by_side_run_inline(workers):
     """The number of threads stays what was asked for, also when that is one."""
     used, own = [], []
 
@@ -148,12 +148,38 @@ def test_strips_of_a_task_run_inline(workers):
         own.append(threading.get_ident())
         map_strips(*strips_of(8, used), workers=4)
 
-    graph = graph_of(("a", task, ()))
-    assert run_graph(graph, workers=workers)["a"].ok
+    graph = graph_of(*((name, task, ()) for name in "abcd"))
+    assert all(outcome.ok for outcome in run_graph(graph, workers=workers).values())
     assert {thread for _, thread in used} == set(own)
+    assert len(set(own)) <= workers
     outside = []
     map_strips(*strips_of(8, outside), workers=4)
     assert len({thread for _, thread in outside}) > 1
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_task_that_others_wait_for_uses_all_threads(workers):
+    """First alone, then two side by side, then alone again."""
+    used = {name: [] for name in "abcd"}
+
+    def task(name, _outcomes):
+        map_strips(*strips_of(12, used[name]), workers=8)
+
+    needs = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+    run_graph(graph_of(*((name, task, name, need) for name, need in needs.items())), workers=workers)
+    threads = {name: len({thread for _, thread in strips}) for name, strips in used.items()}
+    assert threads["b"] == threads["c"] == 1
+    assert all(1 < threads[name] <= workers for name in "ad")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_of_a_list_keep_its_order(workers):
+    def square(number):
+        time.sleep(0.002 * (5 - number))
+        return number**2
+
+    assert map_list(square, [1, 2, 3, 4, 5], workers=workers) == [1, 4, 9, 16, 25]
+    assert map_list(square, [], workers=workers) == []
 
 
 def test_one_strip_needs_no_thread():

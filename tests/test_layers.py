@@ -52,7 +52,10 @@ LAYERS = (
         "vetting",
         "frames",
         "darks",
+        "_steps",
+        "_fused",
         "calibration",
+        "_corrected",
         "annotation",
     ),
     (

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -480,6 +481,41 @@ class TestWriting:
         with fits.open(tmp_path / "a", checksum=True) as hdus:
             assert all({"CHECKSUM", "DATASUM"} <= set(hdu.header) for hdu in hdus)
             np.testing.assert_array_equal(hdus[0].data, PIXELS)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (20, 36), (300, 257)])
+    @pytest.mark.parametrize("table", [True, False])
+    def test_products_are_written_as_astropy_writes_them(self, tmp_path, shape, table):
+        """Byte for byte, whatever the shape, values that are not finite included."""
+        rng = np.random.default_rng(1)
+        data = rng.normal(0, 1e4, shape).astype(np.float32)
+        data.flat[0] = np.nan
+
+        def hdus():
+            header = fits.Header([("OBJECT", "x'y", "with a quote"), ("HIERARCH LONG KEYWORD", 5), ("HISTORY", "old")])
+            found = [fits.PrimaryHDU(data, header), fits.ImageHDU(-data, name="UNCERT")]
+            found.append(fits.ImageHDU(rng.integers(0, 2**16, shape).astype(np.uint16), name="MASK"))
+            if table:
+                found.append(fits.BinTableHDU.from_columns([fits.Column("a", "5A", array=["x", "yz"])]))
+            return fits.HDUList(found)
+
+        ours, theirs = hdus(), hdus()
+        theirs[2].data = ours[2].data
+        digest = storage.write_fits(tmp_path / "ours", ours)
+        for hdu in theirs:
+            hdu.add_checksum(when="checksum of this HDU")
+        theirs.writeto(tmp_path / "theirs")
+        assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+        assert digest == hashlib.sha256((tmp_path / "ours").read_bytes()).hexdigest()
+        np.testing.assert_array_equal(ours[0].data, data)
+
+    @pytest.mark.parametrize("data", [PIXELS.astype("i2"), PIXELS.astype(">f4"), PIXELS.T / 7, None])
+    def test_what_is_odd_is_left_to_astropy(self, tmp_path, data):
+        digest = storage.write_fits(tmp_path / "x", fits.HDUList([fits.PrimaryHDU(data)]))
+        assert digest == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+        with fits.open(tmp_path / "x", checksum=True) as hdus:
+            assert {"CHECKSUM", "DATASUM"} <= set(hdus[0].header)
+            if data is not None:
+                np.testing.assert_array_equal(hdus[0].data, data)
 
     def test_permissions_follow_the_umask_and_leave_it(self, tmp_path):
         """Threads that write at the same time must not change it for one another."""

@@ -24,6 +24,8 @@ _BLOCKS = 4
 SIGMA = 5.0
 #: Pixels that an area must have, so that a plane can be taken off it, and which part of it.
 _FEWEST, _LEAST_PART = 25, 0.5
+#: Rows that are read at once: they stay in the cache while they are corrected.
+_STRIP = 64
 #: What the theory of the error counts for beside the scatter, in degrees of freedom.
 _PRIOR = 8
 
@@ -105,9 +107,10 @@ def good_pixels(source):
     `~numpy.ndarray`
         float32 (float64 where the frame has it).
     """
-    data, flags = source.rows(slice(0, source.shape[0]))
-    values = np.array(data, dtype=np.float64 if data.dtype.itemsize > 4 else np.float32)
-    values[flags != 0] = np.nan
+    values = np.empty(source.shape, source.dtype)
+    for start in range(0, source.shape[0], _STRIP):
+        rows = slice(start, min(start + _STRIP, source.shape[0]))
+        source.fill(rows, values[rows], 0xFFFF)
     return values
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdnight.detector.areas import combined, cut, good_pixels, variances
 from ccdnight.exceptions import FrameWarning, MeasurementError, warn_user
+from ccdnight.execution import map_list
 from ccdnight.sources import frame_facts, open_source, require_equal_shapes
 
 __all__ = ["Series", "open_frames", "require_one_filter"]
@@ -51,7 +52,9 @@ def open_frames(frames, profile, what, *, least=2, overscan=None):
         words = {1: "one is", 2: "two are"}.get(least, f"{least} are")
         msg = f"{what}: {len(frames)} frames given; at least {words} needed"
         raise MeasurementError(msg)
-    sources = [frame if hasattr(frame, "rows") else open_source(frame, profile, overscan=overscan) for frame in frames]
+    sources = map_list(
+        lambda frame: frame if hasattr(frame, "rows") else open_source(frame, profile, overscan=overscan), list(frames)
+    )
     for number, source in enumerate(sources):
         if source.name == "CCDData":
             source.name = f"{what}[{number}]"
@@ -98,8 +101,8 @@ class Series:
         self.names = [source.name for source in sources]
         self.step = min(source.step for source in sources)
         self.areas = areas
-        self.pixels = [cut(good_pixels(source), areas) for source in sources]
-        self.levels = np.array([_level(pixels) for pixels in self.pixels])
+        self.pixels = map_list(lambda source: cut(good_pixels(source), areas), list(sources))
+        self.levels = np.array(map_list(_level, self.pixels))
         self._variances = {}
 
     def __len__(self):
@@ -266,7 +269,9 @@ class Series:
         MeasurementError
             If two biases differ so much that one of them holds light.
         """
-        pairs = {pair: self.difference_variances(*pair) for pair in self.neighbors()}
+        neighbors = self.neighbors()
+        found = map_list(lambda pair: self.difference_variances(*pair), neighbors)
+        pairs = dict(zip(neighbors, found, strict=True))
         noise = float(np.median([combined(value, 0.02)[0] for value in pairs.values()]))
         allowed = _LIGHT * max(np.sqrt(max(noise, 0.0)), 1.0)
         center = self.levels.min() if len(self) == 2 else np.median(self.levels)
@@ -286,6 +291,8 @@ class Series:
     def _noisy(self):
         """Frames whose own variance, from three differences, is above that of the others."""
         count, own = len(self), []
+        ahead = [(i, (i + step) % count) for i in range(count) for step in (1, 2)]
+        map_list(lambda pair: self.difference_variances(*pair), list(dict.fromkeys(tuple(sorted(p)) for p in ahead)))
         for i in range(count):
             j, k = (i + 1) % count, (i + 2) % count
             ij, ik, jk = (combined(self.difference_variances(*pair), 0.02)[0] for pair in ((i, j), (i, k), (j, k)))

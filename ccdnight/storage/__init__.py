@@ -3,7 +3,7 @@
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
-from ccdnight.storage.pixels import decodes, packs, read_packed, read_rows, wide
+from ccdnight.storage.pixels import decode_rows, decodes, packs, read_packed, read_rows, read_stored, wide
 from ccdnight.storage.reading import RawHeader, extension_numbers, open_plain, read_header, read_pixels
 from ccdnight.storage.unpacking import unpacked
 from ccdnight.storage.writing import make_folder, remove_file, write_bytes, write_fits, write_text
@@ -14,6 +14,7 @@ __all__ = [
     "RawHeader",
     "card_value",
     "clean_header",
+    "decode_rows",
     "decodes",
     "extension_numbers",
     "find_fits",
@@ -25,6 +26,7 @@ __all__ = [
     "read_packed",
     "read_pixels",
     "read_rows",
+    "read_stored",
     "remove_file",
     "safe_name",
     "unpacked",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdnight.exceptions import FrameError
 
-__all__ = ["decodes", "packs", "read_packed", "read_rows", "wide"]
+__all__ = ["decode_rows", "decodes", "packs", "read_packed", "read_rows", "read_stored", "wide"]
 
 _kept, _NONE = threading.local(), np.empty(0, np.uint8)
 #: Bytes that a thread keeps at most.
@@ -32,10 +32,9 @@ def decodes(raw):
     -------
     bool
     """
-    numbers = (raw.header.get("BSCALE", 1), raw.header.get("BZERO", 0))
-    plain = all(isinstance(value, int | float) for value in numbers)
-    blank = raw.header.get("BLANK", 0)
-    return not raw.compressed and plain and isinstance(blank, int)
+    coding = raw.coding
+    plain = all(isinstance(value, int | float) for value in (coding.scale, coding.zero))
+    return not raw.compressed and plain and isinstance(coding.blank, int | None)
 
 
 def wide(raw):
@@ -51,7 +50,7 @@ def wide(raw):
     -------
     bool
     """
-    return raw.header["BITPIX"] in (32, 64, -64)
+    return raw.coding.bits in (32, 64, -64)
 
 
 def packs(raw):
@@ -67,11 +66,11 @@ def packs(raw):
     -------
     bool
     """
-    return decodes(raw) and _is_short(raw.header) and "BLANK" not in raw.header
+    return decodes(raw) and _is_short(raw.coding) and raw.coding.blank is None
 
 
-def _is_short(header):
-    return header["BITPIX"] == 16 and header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, 32768)
+def _is_short(coding):
+    return coding.bits == 16 and coding.scale == 1 and coding.zero in (0, 32768)
 
 
 def read_packed(path, raw, rows, out):
@@ -125,13 +124,63 @@ def read_rows(path, raw, rows, out=None):
     """
     begin, end, _ = rows.indices(raw.shape[0])
     shape = (max(0, end - begin), raw.shape[1])
-    if out is None:
-        out = np.empty(shape, np.float64 if wide(raw) else np.float32)
-    bits = raw.header["BITPIX"]
-    stored = _room(shape, np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}"))
+    stored = _room(shape, _stored_dtype(raw))
     _fetch(path, raw.offset + begin * shape[1] * stored.itemsize, stored)
-    _decode(stored, raw.header, out)
+    return decode_rows(stored, raw, out)
+
+
+def read_stored(path, raw):
+    """
+    Pixels of a whole image in the numbers of its file: half of what they take when decoded.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader
+        Its header; `decodes` is true.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Shape ``(ny, nx)``, big-endian; for `decode_rows`.
+
+    Raises
+    ------
+    FrameError
+        As `read_rows`.
+    """
+    stored = np.empty(raw.shape, _stored_dtype(raw))
+    _fetch(path, raw.offset, stored)
+    return stored
+
+
+def decode_rows(stored, raw, out=None):
+    """
+    Pixels of some rows of what `read_stored` has read, as `read_rows` gives them.
+
+    Parameters
+    ----------
+    stored : `~numpy.ndarray`
+        Contiguous.
+    raw : RawHeader
+        Header of the file.
+    out : `~numpy.ndarray`, optional
+        Where to put them.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+    """
+    if out is None:
+        out = np.empty(stored.shape, np.float64 if wide(raw) else np.float32)
+    _decode(stored, raw.coding, out)
     return out
+
+
+def _stored_dtype(raw):
+    bits = raw.coding.bits
+    return np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}")
 
 
 def _room(shape, dtype):
@@ -171,9 +220,9 @@ def _read_at(number, view, offset):
     return os.readv(number, [view])
 
 
-def _decode(stored, header, out):
-    scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
-    if _is_short(header):
+def _decode(stored, coding, out):
+    bits, scale, zero, blank = coding
+    if _is_short(coding):
         from ccdnight._kernels.decode import decode_int16
 
         rows = zip(stored, out, strict=True) if not out.flags.c_contiguous else [(stored, out)]
@@ -185,5 +234,5 @@ def _decode(stored, header, out):
             out += out.dtype.type(zero)
     else:
         out[...] = stored.astype(np.float64) * scale + zero
-    if header["BITPIX"] > 0 and "BLANK" in header:
-        out[stored == header["BLANK"]] = np.nan
+    if bits > 0 and blank is not None:
+        out[stored == blank] = np.nan

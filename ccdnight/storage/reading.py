@@ -5,11 +5,13 @@ A header is read by blocks up to its END card and held against the size of the f
 allocated.
 """
 
+import functools
 import gzip
 import io
 import os
 import re
 import zlib
+from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,11 @@ _OF_TILES = re.compile(
 )
 #: More pixels than any detector has: a header that claims them lies.
 MAX_PIXELS = 2**31
+
+
+#: How the numbers of an image are coded.
+Coding = namedtuple("Coding", ["bits", "scale", "zero", "blank"])
+_CODING = (("BITPIX", None), ("BSCALE", 1), ("BZERO", 0), ("BLANK", None))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class RawHeader:
     compressed: bool
     offset: int = 0
     tiled: bool = False
+
+    @functools.cached_property
+    def coding(self):
+        """BITPIX, BSCALE, BZERO and BLANK (None without): each look into a header takes as long as decoding a row."""
+        return Coding(*(self.header.get(key, value) for key, value in _CODING))
 
 
 def open_plain(path):

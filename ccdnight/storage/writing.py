@@ -7,12 +7,14 @@ it is either whole or not there.
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from pathlib import Path
 
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import InputError, OutputError
+from ccdnight.storage.images import write_hdus, writes
 from ccdnight.storage.names import safe_name
 
 __all__ = ["make_folder", "remove_file", "write_bytes", "write_fits", "write_text"]
@@ -106,6 +108,11 @@ def write_bytes(path, data):
     data : bytes or callable
         The content, or what is called with the open binary stream.
 
+    Returns
+    -------
+    object
+        What the callable returned.
+
     Raises
     ------
     OutputError
@@ -121,10 +128,7 @@ def write_bytes(path, data):
         handle = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as stream:
-                if callable(data):
-                    data(stream)
-                else:
-                    stream.write(data)
+                result = data(stream) if callable(data) else stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(name, path)
@@ -132,6 +136,7 @@ def write_bytes(path, data):
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
+        return result
 
 
 def write_text(path, text):
@@ -158,7 +163,14 @@ def write_fits(path, hdus):
         Final name.
     hdus : `~astropy.io.fits.HDUList`
         The content. Equal content gives equal bytes: the time is left out of the checksums' comments.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
     """
+    if writes(hdus):
+        return write_bytes(path, lambda stream: write_hdus(stream, hdus, _WHEN))
     for hdu in hdus:
         hdu.add_checksum(when=_WHEN)
 
@@ -167,3 +179,5 @@ def write_fits(path, hdus):
             hdus.writeto(stream, output_verify="exception")
 
     write_bytes(path, write)
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
