@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from ccdnight import storage
 from ccdnight._inputs import frame_list
 from ccdnight.exceptions import InputError
+from ccdnight.flags import flag_value
 from ccdnight.products import flags_of, read_ccd
 from ccdnight.readout import amplifier_regions
 from ccdnight.sources import frame_facts, open_source
@@ -106,7 +107,7 @@ def image_of(master, missing):
     lost : `~numpy.ndarray`
         bool.
     """
-    lost = (flags_of(master) & 9) != 0
+    lost = (flags_of(master) & flag_value("BAD_PIXEL", "NO_DATA")) != 0
     lost |= ~np.isfinite(master.data)
     return np.where(lost, np.float32(missing), master.data).astype(np.float32), lost
 
