@@ -29,6 +29,8 @@ __all__ = ["build_graph"]
 
 #: Raw frames of one master that a bad pixel mask looks at.
 _MOST_FRAMES = 20
+#: Levels of flats, bias included, that may be the two levels which are compared.
+_LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
@@ -60,7 +62,7 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     for master in plan.masters:
         if master.kind == "badpixels":
             needs = ["detector"] + [f"master:{name}" for name in master.sources]
-            parts = [members[name] for name in master.sources]
+            parts = [_looked_at(members[name], samples) for name in master.sources]
             graph.add(f"master:{master.name}", make_mask, folder, str(output), master, parts, profile, needs=needs)
             continue
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark, master.twilight) if name]
@@ -69,6 +71,13 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
     return graph, run
+
+
+def _looked_at(master, samples):
+    """A source of a bad pixel mask, its raw frames left out where they are flats of one level: they tell no more."""
+    levels = [level for path in master.inputs if (level := samples.get(path, 0.0)) > 0]
+    alike = master.kind == "flat" and (not levels or max(levels) < _LEVELS * min(levels))
+    return replace(master, inputs=()) if alike else master
 
 
 def _measurable(night, plan):
@@ -183,7 +192,7 @@ def make_mask(folder, output, master, parts, profile, outcomes):
     for part in made:
         # Short darks tell nothing that biases and long darks do not.
         if part.kind != "dark" or _applied(output, part.name, outcomes).meta["DARKTIME"] == longest:
-            used = outcomes[f"master:{part.name}"].value["used"]
+            used = [path for path in outcomes[f"master:{part.name}"].value["used"] if path in part.inputs]
             frames[part.kind] += [Path(folder, path) for path in used[:_MOST_FRAMES]]
     ccd = make_bad_pixel_mask(
         biases=frames["bias"] or None,

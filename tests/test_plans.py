@@ -29,6 +29,29 @@ def test_round_trip():
     assert Plan.from_toml(plan.to_toml()) == plan
 
 
+def test_round_trip_of_a_bad_pixel_mask():
+    """It has sources instead of inputs, and may have a mask file."""
+    masters = (*make_plan().masters, MasterPlan("badpixels", "badpixels", (), sources=("bias",), mask="my.fits"))
+    plan = make_plan(masters=masters, science=(SciencePlan("s1.fits", "s1.fits", bad_pixels="badpixels"),))
+    assert Plan.from_toml(plan.to_toml()) == plan
+    assert ("badpixels", "bias, my.fits", "nothing", "") in plan.rows()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sources": ("nosuch",)}, "names the source 'nosuch'"),
+        ({}, "neither sources nor a mask"),
+        ({"sources": ("bias",), "inputs": ("a.fits",)}, "no inputs of its own"),
+        ({"kind": "dark", "inputs": ("a.fits",), "sources": ("bias",)}, "belong to a bad pixel mask"),
+    ],
+)
+def test_bad_pixel_mask_that_cannot_be_made(changes, words):
+    entry = MasterPlan(**({"name": "badpixels", "kind": "badpixels", "inputs": ()} | changes))
+    with pytest.raises(PlanError, match=words):
+        make_plan(masters=(*make_plan().masters, entry)).validate()
+
+
 def test_edited_plan():
     """A person moves a frame from one list to another and changes the policy."""
     text = make_plan().to_toml().replace('"sub/b1.fits",\n', "").replace('reject = "noise"', 'reject = "mad"')
