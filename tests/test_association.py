@@ -205,8 +205,9 @@ def test_plan_says_what_is_wrong_with_its_twilight():
     text = plan.to_toml()
     with pytest.raises(PlanError, match="illumination = 'none', but a flat"):
         Plan.from_toml(text.replace('illumination = "auto"', 'illumination = "none"'))
+    (twilight,) = {master.twilight for master in plan.masters} - {""}
     with pytest.raises(PlanError, match="names the flat 'other', which is not made before it"):
-        Plan.from_toml(text.replace(f'twilight = "{plan.masters[-1].twilight}"', 'twilight = "other"'))
+        Plan.from_toml(text.replace(f'twilight = "{twilight}"', 'twilight = "other"'))
     (bias, *rest) = plan.masters
     with pytest.raises(PlanError, match="twilight belongs to a flat"):
         replace(plan, masters=(replace(bias, twilight=rest[0].name), *rest)).validate()

@@ -201,11 +201,14 @@ class TestFramesInMemory:
 class TestFiles:
     """From a path everything is done."""
 
-    @pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "float32", "float64"])
-    @pytest.mark.parametrize("suffix", ["", ".gz", ".fz"])
+    #: Tiles of floats are packed with a loss, which is not what is looked at here.
+    KINDS = (
+        *((suffix, dtype) for suffix in ("", ".gz", ".fz") for dtype in ("uint16", "int16", "int32")),
+        *((suffix, dtype) for suffix in ("", ".gz") for dtype in ("float32", "float64")),
+    )
+
+    @pytest.mark.parametrize(("suffix", "dtype"), KINDS)
     def test_types_and_compression(self, tmp_path, suffix, dtype):
-        if suffix == ".fz" and dtype in ("float32", "float64"):
-            pytest.skip("tiles of floats are packed with a loss, which is not what is looked at here")
         path = make_frame(
             tmp_path / f"d1.fits{suffix}", instrument="nickel", kind="science", filter="V", level=3000.0, dtype=dtype
         )
