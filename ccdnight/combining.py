@@ -165,7 +165,7 @@ def combine(
     )
     ccd = like_first(result, frames, sources, ccdkwargs)
     if output_file is not None:
-        storage.write_fits(output_file, ccd.to_hdu())
+        storage.write_fits(output_file, ccd.to_hdu(), digest=False)
     return (ccd, result) if return_stack else ccd
 
 

@@ -494,12 +494,14 @@ class TestWriting:
             header = fits.Header([("OBJECT", "x'y", "with a quote"), ("HIERARCH LONG KEYWORD", 5), ("HISTORY", "old")])
             found = [fits.PrimaryHDU(data, header), fits.ImageHDU(-data, name="UNCERT")]
             found.append(fits.ImageHDU(rng.integers(0, 2**16, shape).astype(np.uint16), name="MASK"))
+            found.append(fits.ImageHDU(rng.integers(0, 2**8, shape).astype(np.uint8), name="PLAIN"))
+            found.append(fits.ImageHDU(data.astype(float) / 3, name="WIDE"))
             if table:
                 found.append(fits.BinTableHDU.from_columns([fits.Column("a", "5A", array=["x", "yz"])]))
             return fits.HDUList(found)
 
         ours, theirs = hdus(), hdus()
-        theirs[2].data = ours[2].data
+        theirs[2].data, theirs[3].data = ours[2].data, ours[3].data
         digest = storage.write_fits(tmp_path / "ours", ours)
         for hdu in theirs:
             hdu.add_checksum(when="checksum of this HDU")

@@ -1,5 +1,7 @@
 """The command line; every command is one public call."""
 
+import atexit
+import gc
 import signal
 import threading
 import warnings
@@ -29,6 +31,8 @@ def main():
     # Warnings of libraries about single cards would bury what an observer has to know; ours are printed.
     from ccdnight.exceptions import CcdnightWarning
 
+    # A last look for garbage in all that was imported would take a sixth of a second.
+    atexit.register(gc.freeze)
     # Who ends a run kindly gets what Ctrl-C gives: nothing half-written, and no lock left behind.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

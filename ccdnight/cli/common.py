@@ -1,5 +1,7 @@
 """What all commands share: exit codes, errors in one sentence, common options, JSON."""
 
+import contextlib
+import gc
 import json
 import math
 import signal
@@ -19,6 +21,7 @@ __all__ = [
     "clean",
     "exit_code",
     "json_option",
+    "no_collection",
     "print_json",
     "profile_option",
     "progress_bar",
@@ -194,3 +197,21 @@ def exit_code(result):
     if not result.masters and not result.science:
         return NOTHING
     return PARTLY if len(result.failures) or result.run["problems"] else DONE
+
+
+@contextlib.contextmanager
+def no_collection():
+    """
+    Do without the collection of garbage, in a command that imports much, is over in a second and leaves little.
+
+    Yields
+    ------
+    None
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

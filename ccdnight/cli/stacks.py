@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import json_option, print_json
+from ccdnight.cli.common import json_option, no_collection, print_json
 from ccdnight.exceptions import CcdnightError
 
 __all__ = ["combine"]
@@ -47,13 +47,14 @@ def combine(files, output, as_json, overwrite, **options):
       ccdnight combine flat*.fits -o flat.fits --scale median --method median
       ccdnight combine dark*.fits -o dark.fits --reject noise --read-noise 11 --gain 2 --pedestal 1130
     """
-    from ccdnight.filestack import combine_files
-
     if output.exists() and not overwrite:
         msg = f"{output} exists; give --overwrite to replace it"
         raise click.UsageError(msg)
     try:
-        told = combine_files([str(path) for path in files], output, **options)
+        with no_collection():
+            from ccdnight.filestack import combine_files
+
+            told = combine_files([str(path) for path in files], output, **options)
     except CcdnightError:
         raise
     except (ValueError, TypeError) as error:

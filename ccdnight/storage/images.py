@@ -39,12 +39,13 @@ def _is_plain(hdu):
     """Whether an HDU is a new image of native float32 or uint16."""
     if type(hdu) not in (fits.PrimaryHDU, fits.ImageHDU) or hdu.data is None or hdu.fileinfo() is not None:
         return False
-    kinds = {np.dtype(np.float32): (-32, 1, 0), np.dtype(np.uint16): (16, 1, 32768)}
+    kinds = {np.dtype(np.float32): (-32, 1, 0), np.dtype(np.float64): (-64, 1, 0)}
+    kinds |= {np.dtype(np.uint16): (16, 1, 32768), np.dtype(np.uint8): (8, 1, 0)}
     told = (hdu.header["BITPIX"], hdu.header.get("BSCALE", 1), hdu.header.get("BZERO", 0))
     return hdu.data.flags.c_contiguous and kinds.get(hdu.data.dtype) == told and "BLANK" not in hdu.header
 
 
-def write_hdus(stream, hdus, when):
+def write_hdus(stream, hdus, when, *, digest=True):
     """
     Write HDUs with their checksums.
 
@@ -56,21 +57,24 @@ def write_hdus(stream, hdus, when):
         The content; `writes` is true.
     when : str
         Comment of the cards CHECKSUM and DATASUM.
+    digest : bool, optional
+        Whether the SHA-256 is wanted.
 
     Returns
     -------
     str
-        SHA-256 of what was written.
+        SHA-256 of what was written; '' if it is not wanted.
     """
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     hdus.update_extend()
     hdus.verify("exception")
     for hdu in hdus:
         pieces = _image(hdu, when) if _is_plain(hdu) else [_table(hdu, when)]
         for piece in pieces:
             stream.write(piece)
-            digest.update(piece)
-    return digest.hexdigest()
+            if digest:
+                found.update(piece)
+    return found.hexdigest() if digest else ""
 
 
 def _table(hdu, when):

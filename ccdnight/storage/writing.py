@@ -153,7 +153,7 @@ def write_text(path, text):
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_fits(path, hdus):
+def write_fits(path, hdus, *, digest=True):
     """
     Write a FITS file as a whole or not at all, with CHECKSUM and DATASUM in every HDU.
 
@@ -163,14 +163,16 @@ def write_fits(path, hdus):
         Final name.
     hdus : `~astropy.io.fits.HDUList`
         The content. Equal content gives equal bytes: the time is left out of the checksums' comments.
+    digest : bool, optional
+        Whether the SHA-256 is wanted.
 
     Returns
     -------
     str
-        SHA-256 of the file.
+        SHA-256 of the file; '' if it is not wanted.
     """
     if writes(hdus):
-        return write_bytes(path, lambda stream: write_hdus(stream, hdus, _WHEN))
+        return write_bytes(path, lambda stream: write_hdus(stream, hdus, _WHEN, digest=digest))
     for hdu in hdus:
         hdu.add_checksum(when=_WHEN)
 
@@ -179,5 +181,7 @@ def write_fits(path, hdus):
             hdus.writeto(stream, output_verify="exception")
 
     write_bytes(path, write)
+    if not digest:
+        return ""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
