@@ -81,8 +81,7 @@ def _detector_rows(reduction, truth):
             gain = truth.gain[str(row["amplifier"])] if str(row["amplifier"]) in truth.gain else only(truth.gain)
             rows.append(Row("gain", "electron/adu", gain, float(row["gain"]), float(row["gain_error"])))
         if np.isfinite(row["read_noise"]):
-            # Noise of rounding to whole adu is read as read noise, and belongs to it.
-            noise = math.hypot(only(truth.read_noise), only(truth.gain) / math.sqrt(12))
+            noise = only(truth.read_noise)
             error = math.hypot(float(row["read_noise_error"]), noise * _relative(row))
             rows.append(Row("read noise", "electron", noise, float(row["read_noise"]), error))
     return rows

@@ -65,7 +65,7 @@ def demo(folder, profile, seed, size, workers, as_json):
             click.echo(line)
         if not failed(rows):
             click.echo(f"Every quantity is within {LIMIT:g} errors of what was put in.")
-        click.echo("Other pixels flagged lie mostly beside bad pixels, which no mask tells of yet, and some in stars.")
+        click.echo("Other pixels flagged lie mostly beside saturated and bad pixels, and some in stars.")
         click.echo(f"raw frames: {folder}/raw; what was put in: {folder}/truth")
         click.echo(f"images: {result.output}/science; masters: {result.output}/masters")
     for row in failed(rows):
