@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ccdnight import storage
-from ccdnight.detector import dark_current, fit_photon_transfer, measure_bias
+from ccdnight.detector import PhotonTransfer, dark_current, fit_photon_transfer, measure_bias
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.measuring import detector_table, measure_detectors
 from ccdnight.vetting import contradictions
@@ -48,12 +48,13 @@ def characterize(night, *, output=None):
         raise MeasurementError(msg)
     measured = measure_detectors(folder, profile, frames, levels)
     notes, files, detectors, figures = list(measured["notes"]), [], [], {}
-    left, keys = list(measured["rows"]), sorted({key for _, _, key, _ in frames})
+    left = list(zip(measured["rows"], measured["measurements"], strict=True))
+    keys = sorted({key for _, _, key, _ in frames})
     for key in keys:
         own = [item for item in frames if item[2] == key]
-        rows = [left.pop(0) for _ in profile.amplifiers_of(key[0])]
-        more = _Detector(folder, measured["profile"], own, darks.get(key, []), rows, notes).measure()
-        for row in rows:
+        pairs = [left.pop(0) for _ in profile.amplifiers_of(key[0])]
+        more = _Detector(folder, measured["profile"], own, darks.get(key, []), pairs, notes).measure()
+        for row, _ in pairs:
             found = more.get(row["amplifier"], {})
             detectors.append(_entry(row, found))
             parts = ("detector", key[0], row["amplifier"], *(key[1:] if len(keys) > 1 else ()))
@@ -82,8 +83,9 @@ def _frames(night, samples):
 class _Detector:
     """What else can be measured of one detector: each by itself, and what cannot is said."""
 
-    def __init__(self, folder, profile, frames, darks, rows, notes):
-        self._profile, self._rows, self._notes = profile, rows, notes
+    def __init__(self, folder, profile, frames, darks, pairs, notes):
+        self._profile, self._notes = profile, notes
+        self._gain, self._measured = pairs[0][0]["gain_used"], [item for _, item in pairs]
         paths = {kind: [Path(folder, path) for path, own, _, _ in frames if own == kind] for kind in ("bias", "flat")}
         self._biases, self._flats = paths["bias"][:_MOST_BIASES], paths["flat"][:_MOST_FLATS]
         self._darks = [Path(folder, path) for path in darks[:_MOST_DARKS]]
@@ -97,24 +99,29 @@ class _Detector:
             except (MeasurementError, FrameError, InputError) as error:
                 self._notes.append(f"{name}: {error}")
                 continue
-            for item in result.amplifiers or (result,) if result is not None else ():
+            for item in result:
                 found.setdefault(item.amplifier, {})[name] = item
         return found
 
     def _bias(self):
-        return measure_bias(self._biases, profile=self._profile)
+        return _each(measure_bias(self._biases, profile=self._profile))
 
     def _transfer(self):
-        if len(self._flats) < 6 or len(self._biases) < 2:
-            return None
-        return fit_photon_transfer(self._flats, self._biases, profile=self._profile)
+        curves = [item for item in self._measured if isinstance(item, PhotonTransfer)]
+        if curves or len(self._flats) < 6 or len(self._biases) < 2:
+            return curves
+        return _each(fit_photon_transfer(self._flats, self._biases, profile=self._profile))
 
     def _dark(self):
-        gain = self._rows[0]["gain_used"]
         if not self._darks:
-            return None
-        options = {"gain": gain if np.isfinite(gain) else None, "profile": self._profile}
-        return dark_current(self._darks, biases=self._biases or None, **options)
+            return ()
+        options = {"gain": self._gain if np.isfinite(self._gain) else None, "profile": self._profile}
+        return _each(dark_current(self._darks, biases=self._biases or None, **options))
+
+
+def _each(result):
+    """The measurement of every amplifier."""
+    return result.amplifiers or (result,)
 
 
 def _number(value, error, unit):

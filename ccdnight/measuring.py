@@ -50,9 +50,10 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
     Returns
     -------
     dict
-        rows (of detector.ecsv), profile (with gain and read noise filled in), notes.
+        rows (of detector.ecsv), measurements (one for each row, or None), profile (with gain and read noise filled
+        in), notes.
     """
-    rows, notes, filled = [], [], {}
+    rows, measurements, notes, filled = [], [], [], {}
     for key in sorted({key for _, _, key, _ in frames}):
         own = [item for item in frames if item[2] == key]
         found, remark = _measure(folder, profile, own, levels, notes)
@@ -60,13 +61,15 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
         for amplifier in profile.amplifiers_of(key[0]):
             row, settled = _row(key, amplifier, found.get(amplifier.name), header, profile, remark)
             rows.append(row)
+            measurements.append(found.get(amplifier.name))
             # The first set of frames of a detector decides: a profile has one value for each amplifier.
             filled.setdefault((amplifier.detector, amplifier.name), settled)
             if row["remark"]:
                 which = " ".join(part for part in ("detector", key[0], amplifier.name) if part)
                 notes.append(f"{which}: {row['remark']}")
     amplifiers = tuple(replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers)
-    return {"rows": rows, "profile": replace(profile, amplifiers=amplifiers), "notes": list(dict.fromkeys(notes))}
+    told = {"rows": rows, "measurements": measurements, "notes": list(dict.fromkeys(notes))}
+    return told | {"profile": replace(profile, amplifiers=amplifiers)}
 
 
 def _measure(folder, profile, frames, levels, notes):
@@ -78,16 +81,26 @@ def _measure(folder, profile, frames, levels, notes):
     ladder = [Path(folder, path) for path in _ladder(frames, levels)]
     try:
         dark = open_frames(biases, profile, "biases")
-        if ladder:
-            found, remark = transfer_by_amplifier(open_frames(ladder, profile, "flats"), dark, tell=notes.append), ""
-        elif len(flats) >= 2:
-            found, remark = gain_of(open_frames(flats, profile, "flats"), dark, tell=notes.append), ""
-        else:
+        found, remark = _curve(ladder, profile, dark, notes), ""
+        if not found and len(flats) >= 2:
+            found = gain_of(open_frames(flats, profile, "flats"), dark, tell=notes.append)
+        elif not found:
             found = read_noise_by_amplifier(dark, tell=notes.append)
             remark = "too few flats to measure the gain"
     except (MeasurementError, FrameError, InputError) as error:
         return {}, f"could not be measured: {error}"
     return {item.amplifier: item for item in found}, remark
+
+
+def _curve(flats, profile, dark, notes):
+    """Photon transfer of every amplifier; nothing if there are too few levels, or no curve goes through them."""
+    if not flats:
+        return []
+    try:
+        return transfer_by_amplifier(open_frames(flats, profile, "flats"), dark, tell=notes.append)
+    except MeasurementError as error:
+        notes.append(f"photon transfer: {error}; the gain is measured from pairs")
+        return []
 
 
 def _best_flats(frames, levels):

@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
-from ccdnight import plots
+from ccdnight import measuring, plots
 from ccdnight._sections import parse_section
 from ccdnight.cli import main
 from ccdnight.detector import (
@@ -19,7 +19,9 @@ from ccdnight.detector import (
     fit_photon_transfer,
     measure_bias,
     measure_linearity,
+    series,
 )
+from ccdnight.detector.areas import good_pixels
 from ccdnight.exceptions import FrameWarning, MeasurementError
 from ccdnight.products import make_ccd
 from ccdnight.settling import settle
@@ -372,6 +374,33 @@ class TestCommand:
         assert table["gain"].unit == u.electron / u.adu
         names = {path.name for path in tmp_path.iterdir()}
         assert {"detector_left.png", "detector_right.png", "photon_transfer_detector_left.ecsv"} <= names
+
+    def test_each_frame_is_read_once_for_all_amplifiers(self, two_amplifiers, monkeypatch):
+        paths = sorted((two_amplifiers / "raw").iterdir())
+        read = []
+        monkeypatch.setattr(series, "good_pixels", lambda source: read.append(source.name) or good_pixels(source))
+        estimate_gain(paths[-4:], paths[:5], profile=two_amplifiers / "two.toml")
+        assert sorted(read) == sorted(str(path) for path in [*paths[-4:], *paths[:5]])
+
+    def test_a_curve_that_cannot_be_fitted(self, two_amplifiers, monkeypatch):
+        """The gain is then measured from pairs, and that is said."""
+
+        def fail(*_args, **_kwargs):
+            msg = "no curve"
+            raise MeasurementError(msg)
+
+        monkeypatch.setattr(measuring, "transfer_by_amplifier", fail)
+        words = ["detector", str(two_amplifiers / "raw"), "--profile", str(two_amplifiers / "two.toml"), "--json"]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert [entry["gain"]["value"] for entry in found["detectors"]] == pytest.approx([1.5, 2.5], rel=0.03)
+        assert any(note == "photon transfer: no curve; the gain is measured from pairs" for note in found["notes"])
+
+    def test_the_curve_is_the_one_the_gain_is_from(self, two_amplifiers):
+        words = ["detector", str(two_amplifiers / "raw"), "--profile", str(two_amplifiers / "two.toml"), "--json"]
+        for entry in json.loads(CliRunner().invoke(main, words).stdout)["detectors"]:
+            assert entry["photon_transfer"]["gain"]["value"] == entry["gain"]["value"]
 
     def test_text(self, two_amplifiers):
         words = ["detector", str(two_amplifiers / "raw"), "--profile", str(two_amplifiers / "two.toml")]

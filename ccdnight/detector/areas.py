@@ -13,7 +13,16 @@ from ccdnight._sections import parse_section
 from ccdnight.exceptions import InputError
 from ccdnight.statistics import truncation_factor
 
-__all__ = ["Areas", "choose_areas", "combined", "cut", "good_pixels", "regions_of", "variances"]
+__all__ = [
+    "Areas",
+    "areas_of",
+    "choose_areas",
+    "combined",
+    "cut",
+    "good_pixels",
+    "regions_of",
+    "variances",
+]
 
 #: Side of an area in pixels; small frames have smaller ones, since the error comes from the scatter of several.
 _SIDE, _LEAST_AREAS, _SMALLEST = 64, 16, 8
@@ -141,6 +150,25 @@ def choose_areas(image, name, part):
     order = np.lexsort((steepness, good < _LEAST_PART))[:_MOST_AREAS]
     origin = np.array([part[0].start, part[1].start])
     return Areas(name, (side, side), corners[np.sort(order)] + origin)
+
+
+def areas_of(source, region=None):
+    """
+    The areas of every amplifier.
+
+    Parameters
+    ----------
+    source : ArraySource or FrameSource
+        A frame that shows what is flat and good.
+    region : str, optional
+        FITS section of the trimmed frame to stay in.
+
+    Returns
+    -------
+    list of Areas
+    """
+    image = good_pixels(source)
+    return [choose_areas(image, name, part) for name, part in regions_of(source, region)]
 
 
 def _steepness(values, side):

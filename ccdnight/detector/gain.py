@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy import units as u
 
-from ccdnight.detector.areas import choose_areas, combined, good_pixels, regions_of, variances
+from ccdnight.detector.areas import areas_of, combined, variances
 from ccdnight.detector.read_noise import estimate_read_noise, noise_of, read_noise_of
 from ccdnight.detector.results import Measurement
-from ccdnight.detector.series import Series, open_frames, require_one_filter
+from ccdnight.detector.series import cut_frames, open_frames, require_one_filter
 from ccdnight.exceptions import MeasurementError
 from ccdnight.sources import require_equal_shapes
 
@@ -123,9 +123,7 @@ def estimate_gain(flats, biases=None, *, method="pair", profile=None, region=Non
         found = gain_of(lit, dark, region=region)
     else:
         require_one_filter(lit)
-        image = good_pixels(lit[0])
-        parts = [(choose_areas(image, name, part)) for name, part in regions_of(lit[0], region)]
-        found = [_quick(Series(lit[:2], areas), dark, region) for areas in parts]
+        found = [_quick(series, dark, region) for series in cut_frames(lit[:2], areas_of(lit[0], region))]
     return found[0] if len(found) == 1 else replace(found[0], amplifiers=tuple(found))
 
 
@@ -153,11 +151,9 @@ def gain_of(lit, dark, *, region=None, tell=None):
     """
     require_one_filter(lit)
     require_equal_shapes([lit[0], dark[0]])
-    image, found = good_pixels(lit[0]), []
-    for name, part in regions_of(lit[0], region):
-        areas = choose_areas(image, name, part)
-        found.append(_from_pairs(Series(lit, areas, tell), Series(dark, areas, tell).without_light()))
-    return found
+    parts = areas_of(lit[0], region)
+    both = zip(cut_frames(lit, parts, tell), cut_frames(dark, parts, tell), strict=True)
+    return [_from_pairs(flats, biases.without_light()) for flats, biases in both]
 
 
 def _from_pairs(flats, biases):

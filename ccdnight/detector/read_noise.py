@@ -7,9 +7,9 @@ import numpy as np
 from astropy import units as u
 
 from ccdnight._inputs import positive
-from ccdnight.detector.areas import SIGMA, choose_areas, combined, good_pixels, regions_of
+from ccdnight.detector.areas import SIGMA, areas_of, combined
 from ccdnight.detector.results import Measurement
-from ccdnight.detector.series import Series, open_frames
+from ccdnight.detector.series import cut_frames, open_frames
 from ccdnight.exceptions import MeasurementError
 from ccdnight.statistics import clipped_moments
 
@@ -117,11 +117,8 @@ def read_noise_by_amplifier(dark, factor=1.0, unit=u.adu, *, region=None, tell=N
     -------
     list of ReadNoiseEstimate
     """
-    image, found = good_pixels(dark[0]), []
-    for name, part in regions_of(dark[0], region):
-        series = Series(dark, choose_areas(image, name, part), tell).without_light()
-        found.append(read_noise_of(series, factor, unit))
-    return found
+    cuts = cut_frames(dark, areas_of(dark[0], region), tell)
+    return [read_noise_of(series.without_light(), factor, unit) for series in cuts]
 
 
 def noise_of(series):

@@ -9,7 +9,7 @@ from ccdnight.exceptions import FrameWarning, MeasurementError, warn_user
 from ccdnight.execution import map_list
 from ccdnight.sources import frame_facts, open_source, require_equal_shapes
 
-__all__ = ["Series", "open_frames", "require_one_filter"]
+__all__ = ["Series", "cut_frames", "open_frames", "require_one_filter"]
 
 #: Pairs that are measured at the most.
 _MOST_PAIRS = 8
@@ -82,9 +82,35 @@ def require_one_filter(sources):
         raise MeasurementError(msg)
 
 
+def cut_frames(sources, parts, tell=None):
+    """
+    Frames cut to the areas of every amplifier, each frame read once.
+
+    Parameters
+    ----------
+    sources : list
+        The frames.
+    parts : list of Areas
+        One for each amplifier.
+    tell : callable, optional
+        See `Series`.
+
+    Returns
+    -------
+    list of Series
+    """
+
+    def pieces(source):
+        image = good_pixels(source)
+        return [cut(image, areas) for areas in parts]
+
+    columns = zip(*map_list(pieces, list(sources)), strict=True)
+    return [Series(sources, areas, list(pixels), tell) for areas, pixels in zip(parts, columns, strict=True)]
+
+
 class Series:
     """
-    Frames cut to areas.
+    Frames cut to the areas of one amplifier.
 
     Parameters
     ----------
@@ -92,16 +118,17 @@ class Series:
         The frames.
     areas : Areas
         Where.
+    pixels : list of `~numpy.ndarray`
+        Their pixels there, NaN where they are bad, shape ``(k, m)`` each.
     tell : callable, optional
         What is called with words about frames that are not as they should be; by default a warning.
     """
 
-    def __init__(self, sources, areas, tell=None):
+    def __init__(self, sources, areas, pixels, tell=None):
         self._tell = tell or (lambda words: warn_user(words, FrameWarning))
         self.names = [source.name for source in sources]
         self.step = min(source.step for source in sources)
-        self.areas = areas
-        self.pixels = map_list(lambda source: cut(good_pixels(source), areas), list(sources))
+        self.areas, self.pixels = areas, pixels
         self.levels = np.array(map_list(_level, self.pixels))
         self._variances = {}
 

@@ -13,12 +13,12 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from ccdnight.detector.areas import choose_areas, combined, good_pixels, regions_of
+from ccdnight.detector.areas import areas_of, combined
 from ccdnight.detector.gain import pair_variances
 from ccdnight.detector.linearity import departures
 from ccdnight.detector.read_noise import noise_of
 from ccdnight.detector.results import Measurement
-from ccdnight.detector.series import Series, open_frames
+from ccdnight.detector.series import cut_frames, open_frames
 from ccdnight.exceptions import MeasurementError
 from ccdnight.sources import frame_facts, require_equal_shapes
 
@@ -197,17 +197,13 @@ def transfer_by_amplifier(lit, dark, *, region=None, brighter_fatter=True, tell=
         As `fit_photon_transfer`.
     """
     require_equal_shapes([lit[0], dark[0]])
-    image, found = good_pixels(lit[0]), []
-    for name, part in regions_of(lit[0], region):
-        areas = choose_areas(image, name, part)
-        found.append(_of_amplifier(lit, Series(dark, areas, tell).without_light(), areas, brighter_fatter))
-    return found
+    parts, facts = areas_of(lit[0], region), [frame_facts(source) for source in lit]
+    both = zip(cut_frames(lit, parts, tell), cut_frames(dark, parts, tell), strict=True)
+    return [_of_amplifier(flats, biases.without_light(), facts, brighter_fatter) for flats, biases in both]
 
 
-def _of_amplifier(lit, biases, areas, brighter_fatter):
+def _of_amplifier(flats, biases, facts, brighter_fatter):
     noise, dark_variance, dark_error, _ = noise_of(biases)
-    facts = [frame_facts(source) for source in lit]
-    flats = Series(lit, areas)
     flats.subtract(biases.mean())
     pairs = _pairs(flats.levels, [item.filter for item in facts])
     rows = [_point(flats, pair, noise, len(biases), facts) for pair in pairs]
@@ -217,7 +213,7 @@ def _of_amplifier(lit, biases, areas, brighter_fatter):
         msg = f"flats: {apart} levels with two flats each; a photon transfer curve needs three, {_APART:g} times apart"
         raise MeasurementError(msg)
     rows.insert(0, {"level": 0.0, "variance": dark_variance, "error": dark_error, "exposure": 0.0, "filter": ""})
-    return _fitted(rows, areas, brighter_fatter, biases.step**2 / 12)
+    return _fitted(rows, flats.areas, brighter_fatter, biases.step**2 / 12)
 
 
 def levels_apart(levels):
