@@ -87,12 +87,16 @@ def transfer(seeds):
     for seed in range(1, seeds + 1):
         lit, dark = ladder(seed)
         curve, straight = fit_photon_transfer(lit, dark), fit_photon_transfer(lit, dark, brighter_fatter=False)
-        pair = estimate_gain(lit[-2:], dark)
+        pairs = [
+            estimate_gain(lit[2 * place : 2 * place + 2], dark) for place in (LEVELS.index(20000), -1 % len(LEVELS))
+        ]
         gain = f"{curve.gain.value:.4f} +- {curve.gain_error.value:.4f}"
         a00 = f"{1e6 * curve.a00.value:.3f} +- {1e6 * curve.a00_error.value:.3f}"
-        others = (f"{curve.read_noise.value:.3f}", f"{straight.gain.value:.4f}", f"{pair.gain.value:.4f}")
+        others = (f"{curve.read_noise.value:.3f}", f"{straight.gain.value:.4f}")
+        others += tuple(f"{pair.gain.value:.4f}" for pair in pairs)
         rows.append((seed, gain, a00, *others))
-    header = ("seed", "gain", "a00 [1e-6/electron]", "read noise", "gain, straight line", "gain, highest pair")
+    header = ("seed", "gain", "a00 [1e-6/electron]", "read noise", "gain, straight line")
+    header += ("pair of 40,000 electron", "of 100,000")
     table(f"put in: gain {GAIN}, a00 {1e6 * A00}, read noise {NOISE}", header, rows)
 
 

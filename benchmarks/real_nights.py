@@ -13,6 +13,7 @@ from astropy.stats import sigma_clip
 from tables import table
 
 from ccdnight import Night
+from ccdnight.detector import estimate_gain
 from ccdnight.simulate import simulate_night
 from ccdnight.storage import read_pixels
 
@@ -68,6 +69,40 @@ def nickel(folder, out):
     table("Nickel: level of the science frames, adu", header, rows)
 
 
+def gains(arcsat_folder, nickel_folder):
+    """Gain and read noise from flats of one filter, and from the one pair of unequal level."""
+    rows = []
+    biases = sorted(arcsat_folder.glob("Bias*"))
+    for band in ("g", "r", "z", "H-Alpha"):
+        flats = sorted(arcsat_folder.glob(f"domeflat_{band}_*"))
+        pairs = [estimate_gain(flats[i : i + 2], biases).gain.value for i in range(len(flats) - 1)]
+        rows.append(_gain_row(f"ARCSAT {band}", estimate_gain(flats, biases), f"{min(pairs):.3f} to {max(pairs):.3f}"))
+    flats = [nickel_folder / f"d{number}.fits" for number in (1035, 1036)]
+    biases = [nickel_folder / f"d{number}.fits" for number in range(1001, 1011)]
+    rows.append(
+        _gain_row("Nickel d1035, d1036", estimate_gain(flats, biases), f"{_scaled(flats, biases):.3f} if scaled")
+    )
+    table("Gain and read noise", ("flats", "gain", "error", "read noise", "single pairs"), rows)
+
+
+def _gain_row(name, found, pairs):
+    numbers = (found.gain.value, found.gain_error.value, found.read_noise.value)
+    return (name, *(f"{value:.4f}" for value in numbers), pairs)
+
+
+def _scaled(flats, biases):
+    """What comes out if one flat is scaled to the other and the formula for equal levels is kept."""
+    bias = np.mean([read_pixels(path) for path in biases], axis=0)
+    one, other = (read_pixels(path) - bias for path in flats)
+    values = []
+    for y in range(64, 960, 64):
+        for x in range(64, 960, 64):
+            a, b = (image[y : y + 64, x : x + 64].astype(float) for image in (one, other))
+            b *= np.median(a) / np.median(b)
+            values.append(2 * a.mean() / sigma_clip(a - b, sigma=5).var())
+    return np.median(values)
+
+
 def lecture(out, seeds=5):
     """What the hand recipe leaves in simulated LFC frames, and what the default does."""
     rows = []
@@ -98,11 +133,14 @@ def _left(result, truth, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the real raw nights")
+    parser.add_argument("--real-only", action="store_true", help="leave out the simulated nights")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as out:
         arcsat(options.data / "arcsat-2025-06-01", Path(out, "arcsat"))
         nickel(options.data / "nickel-2024-05-13", Path(out, "nickel"))
-        lecture(Path(out))
+        gains(options.data / "arcsat-2025-06-01", options.data / "nickel-2024-05-13")
+        if not options.real_only:
+            lecture(Path(out))
 
 
 if __name__ == "__main__":
