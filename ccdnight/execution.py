@@ -186,19 +186,32 @@ def _mark_pooled():
     _pooled.limit = 1
 
 
+def _alone(graph):
+    """
+    Tasks that no other can run beside: each of the others is needed by them or needs them.
+
+    The graph says so, not the moment: who happens to be the last to run gets no more threads than the others.
+    """
+    before, behind = {}, dict.fromkeys(graph.tasks, 0)
+    for name, task in graph.tasks.items():
+        before[name] = set(task.needs).union(*(before[need] for need in task.needs))
+        for other in before[name]:
+            behind[other] += 1
+    return {name for name in graph.tasks if len(before[name]) + behind[name] == len(graph.tasks) - 1}
+
+
 def _run_threads(graph, workers, notify):
-    done, waiting, running = {}, dict(graph.tasks), {}
+    done, waiting, running, alone = {}, dict(graph.tasks), {}, _alone(graph)
     with quiet_libraries(), ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
         try:
             while waiting or running:
                 # Tasks are handed out no further ahead than there are threads, so that an interrupt or a
                 # full disk leaves nothing queued.
                 ready = [task for task in waiting.values() if all(need in done for need in task.needs)]
-                # What would become ready waits for the only task that runs.
-                threads = workers if len(ready) == 1 and not running else 1
                 for task in ready[: workers - len(running)]:
                     del waiting[task.name]
                     needed = {name: done[name] for name in task.needs}
+                    threads = workers if task.name in alone else 1
                     running[pool.submit(_run, task, needed, threads)] = task.name
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in sorted(finished, key=running.get):

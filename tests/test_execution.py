@@ -157,6 +157,21 @@ def test_strips_of_tasks_side_by_side_run_inline(workers):
     assert len({thread for _, thread in outside}) > 1
 
 
+def test_the_last_of_equals_gets_no_more_threads():
+    """Three tasks that end at the same moment leave the fourth by itself; the graph does not, so nothing changes."""
+    meeting, used = threading.Barrier(3), []
+
+    def together(_outcomes):
+        meeting.wait(timeout=30)
+
+    def last(_outcomes):
+        map_strips(*strips_of(8, used), workers=4)
+
+    graph = graph_of(*((name, together, ()) for name in "abc"), ("d", last, ()))
+    assert all(outcome.ok for outcome in run_graph(graph, workers=3).values())
+    assert len({thread for _, thread in used}) == 1
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_task_that_others_wait_for_uses_all_threads(workers):
     """First alone, then two side by side, then alone again."""
