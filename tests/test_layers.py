@@ -37,6 +37,8 @@ LAYERS = (
         "overscan",
         "trimming",
         "readout",
+        "saturation",
+        "linearity",
         "sources",
         "noise",
         "sampling",

@@ -36,6 +36,12 @@ class Amplifier:
         Electron.
     saturation : float or None
         Raw value, pedestal included, in adu from which on a pixel is saturated.
+    bleed : {'auto', 'columns', 'rows'}
+        Along what the charge of saturated pixels runs; 'auto' sees it from where the overscan lies, else from the
+        saturated stars.
+    linearity : tuple of float
+        Coefficients c1, c2, ... of the correction ``s * (1 + c1 * s + c2 * s**2 + ...)`` of a signal s in adu above
+        the bias; empty where there is none.
     """
 
     detector: str = ""
@@ -48,6 +54,8 @@ class Amplifier:
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
+    bleed: str = "auto"
+    linearity: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,16 @@ class Policy:
         Whether flats are dark-corrected.
     use_dark_time : bool
         Whether DARKTIME, where it is in the header, scales the dark instead of the exposure.
-    missing_bias, missing_dark, missing_flat : {'reduce', 'leave out'}
-        What happens to a science frame that lacks this master.
+    missing_bias, missing_dark, missing_flat, missing_bad_pixels, missing_fringe : {'reduce', 'leave out'}
+        What happens to a science frame that lacks this master. A fringe frame is missed in filters that fringe.
+    grow_saturated : int
+        Pixels by which saturated pixels and bleed trails are grown.
+    fringe : {'auto', 'none'}
+        Whether fringes are subtracted in the filters that `fringing` names.
+    fringing : tuple of str
+        Filters that show fringes, as patterns (case ignored).
+    minimum_fringe : int
+        Dithered science frames of a filter from which on a fringe frame is made; at least 3.
     method : {'average', 'median'}
         How masters are combined; `flat_method` for the flats.
     reject : {'noise', 'sigma', 'mad', 'minmax', 'none'}
@@ -193,6 +209,12 @@ class Policy:
     missing_bias: str = "reduce"
     missing_dark: str = "reduce"
     missing_flat: str = "reduce"
+    missing_bad_pixels: str = "reduce"
+    missing_fringe: str = "reduce"
+    grow_saturated: int = 1
+    fringe: str = "auto"
+    fringing: tuple[str, ...] = ()
+    minimum_fringe: int = 5
     method: str = "average"
     flat_method: str = "average"
     reject: str = "noise"
@@ -231,6 +253,9 @@ POLICY_CHOICES = {
     "missing_bias": ("reduce", "leave out"),
     "missing_dark": ("reduce", "leave out"),
     "missing_flat": ("reduce", "leave out"),
+    "missing_bad_pixels": ("reduce", "leave out"),
+    "missing_fringe": ("reduce", "leave out"),
+    "fringe": ("auto", "none"),
     "method": ("average", "median"),
     "flat_method": ("average", "median"),
     "reject": ("noise", "sigma", "mad", "minmax", "none"),

@@ -1,0 +1,293 @@
+"""
+Saturated stars: their pixels grown, and the trails of the charge that their wells could not hold.
+
+Charge beyond the full well runs along the direction in which the detector is read out in parallel, since the barriers
+between the rows are the lowest (Janesick 2001, chapter 4). A star is round and its trail is not: a pixel is on a trail
+where it is far brighter than the pixels of the same distance across.
+"""
+
+import numpy as np
+from astropy.nddata import CCDData
+
+from ccdnight._inputs import whole
+from ccdnight._kernels.saturation import find_above, find_flagged
+from ccdnight._sections import parse_section
+from ccdnight.exceptions import SectionError
+from ccdnight.flags import FLAGS
+from ccdnight.products import derive, flags_of, read_ccd, sigma_of
+from ccdnight.profiles import get_profile
+from ccdnight.provenance import is_applied, record_step
+from ccdnight.readout import amplifier_regions, frame_geometry
+from ccdnight.statistics import clipped_moments, sample_pixels
+
+__all__ = ["DEFAULT_GROW", "flag_saturation", "mark_saturation", "trail_regions"]
+
+#: Pixels by which saturated pixels and trails are grown unless something else is asked for.
+DEFAULT_GROW = 1
+#: A pixel is on a trail above so many times the star's light at that distance, and this many sigma more. Stars that
+#: are drawn out by a tenth differ by a factor of 2.5 in their steep wings.
+_ROUNDNESS, _SIGMA = 3.0, 5.0
+#: Pixels from this part of the saturated ones' level on belong to the core: the wells of a frame are not all equal.
+_CORE = 0.9
+#: In a frame with a larger part of such pixels there are no single stars.
+_CROWDED = 0.05
+#: Where nothing tells how a detector is read, cores longer than wide by this factor do.
+_LONGER = 1.3
+_SATURATED, _BLEED = (np.uint16(FLAGS[name].value) for name in ("SATURATED", "BLEED"))
+_BAD = np.uint16(FLAGS["BAD_PIXEL"].value)
+_UNKNOWN = np.uint16(FLAGS["BAD_PIXEL"].value | FLAGS["NO_DATA"].value)
+
+
+def flag_saturation(ccd, *, profile=None, grow=None):
+    """
+    Grow the saturated pixels of a frame, and flag the bleed trails that start from them.
+
+    `ccdnight.calibrate` does this with every frame. It works on raw frames as well as on calibrated ones.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData` or path-like
+        A frame whose saturated pixels are flagged SATURATED, as `ccdnight.read_frame` gives it, shape ``(ny, nx)``.
+    profile : str, path-like or InstrumentProfile, optional
+        The instrument, which knows along which axis the charge runs; without one, or where it does not know, the
+        shape of the saturated cores tells.
+    grow : int, optional
+        Pixels by which both are grown; by default what the profile's policy says, else 1.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        With SATURATED also next to saturated pixels, and BLEED on the trails and next to them. Pixels that are
+        flagged BAD_PIXEL are saturated for reasons of their own: they neither grow nor bleed.
+
+    Raises
+    ------
+    ValueError
+        If grow is not allowed.
+    """
+    ccd = ccd if isinstance(ccd, CCDData) else read_ccd(ccd)
+    profile = None if profile is None else get_profile(profile)
+    if grow is None:
+        grow = DEFAULT_GROW if profile is None else profile.policy.grow_saturated
+    flags, data = flags_of(ccd), np.array(ccd.data, np.float32, order="C")
+    mark_saturation(data, sigma_of(ccd), flags, trail_regions(ccd, profile), grow=whole(grow, "grow"))
+    result = derive(ccd, flags=flags)
+    record_step(result, "saturation", history=f"saturated pixels grown by {grow}, trails flagged", grow=int(grow))
+    return result
+
+
+def trail_regions(ccd, profile):
+    """
+    Where each amplifier lies in a frame and along which axis its charge runs.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        The frame, trimmed or not.
+    profile : InstrumentProfile or None
+        The instrument.
+
+    Returns
+    -------
+    list of tuple
+        ``((rows, columns), axis)`` with axis 0 along columns, 1 along rows, None where that is not known.
+    """
+    if profile is None:
+        return [((slice(0, ccd.data.shape[0]), slice(0, ccd.data.shape[1])), None)]
+    regions = amplifier_regions(ccd, profile)
+    if is_applied(ccd.meta, "trim"):
+        return [(region, _axis(amplifier, *_own_sections(amplifier))) for region, amplifier in regions]
+    geometry = frame_geometry(ccd.meta, ccd.data.shape, profile)
+    return [(item.data, _axis(item.amplifier, item.data, item.overscan)) for item in geometry.amplifiers]
+
+
+def _own_sections(amplifier):
+    try:
+        return tuple(parse_section(getattr(amplifier, name), amplifier.shape) for name in ("data", "overscan"))
+    except SectionError:
+        return None, None
+
+
+def _axis(amplifier, data, overscan):
+    """The serial overscan lies at the ends of the rows that are read one by one; the charge runs across them."""
+    if amplifier.bleed != "auto":
+        return {"columns": 0, "rows": 1}[amplifier.bleed]
+    if data is None or overscan is None:
+        return None
+    beside = overscan[1].start >= data[1].stop or overscan[1].stop <= data[1].start
+    return 0 if beside else 1
+
+
+def mark_saturation(data, sigma, flags, regions, *, grow=DEFAULT_GROW):
+    """
+    Grow saturated pixels and flag trails, in arrays.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        float32, shape ``(ny, nx)``.
+    sigma : `~numpy.ndarray` or None
+        The same; None takes the scatter of the frame.
+    flags : `~numpy.ndarray`
+        uint16, changed.
+    regions : list of tuple
+        As `trail_regions` gives them.
+    grow : int, optional
+        Pixels by which both are grown.
+    """
+    flags_c = np.ascontiguousarray(flags)
+    seeds = find_flagged(flags_c, _SATURATED, _BAD)
+    if not seeds.size:
+        return
+    place = np.divmod(seeds, flags.shape[1])
+    trails = _find_trails(data, sigma, flags, place, regions)
+    _set(flags, place, _SATURATED, grow)
+    if trails[0].size:
+        _set(flags, trails, _BLEED, grow)
+
+
+def _set(flags, place, bit, grow):
+    """Set a bit at some places and around them."""
+    ny, nx = flags.shape
+    if place[0].size > _CROWDED * flags.size:
+        from scipy.ndimage import binary_dilation
+
+        mask = np.zeros(flags.shape, bool)
+        mask[place] = True
+        flags[binary_dilation(mask, np.ones((3, 3)), iterations=grow) if grow else mask] |= bit
+        return
+    for dy in range(-grow, grow + 1):
+        for dx in range(-grow, grow + 1):
+            flags[np.clip(place[0] + dy, 0, ny - 1), np.clip(place[1] + dx, 0, nx - 1)] |= bit
+
+
+def _find_trails(data, sigma, flags, seeds, regions):
+    """Rows and columns of the pixels on trails."""
+    found, values = [], data[seeds]
+    finite = np.isfinite(values)
+    seeds, values = tuple(part[finite] for part in seeds), values[finite]
+    sample = sample_pixels(data)[sample_pixels(flags) == 0]
+    if not values.size or not sample.size:
+        return np.empty(0, int), np.empty(0, int)
+    sky, scatter, _ = clipped_moments(sample)
+    for (rows, columns), axis in regions:
+        mine = (seeds[0] >= rows.start) & (seeds[0] < rows.stop)
+        mine &= (seeds[1] >= columns.start) & (seeds[1] < columns.stop)
+        if not mine.any():
+            continue
+        top = sky + _CORE * (np.quantile(values[mine], 0.1) - sky)
+        if top <= sky + _SIGMA * scatter:
+            continue
+        cores = _cores(data, top, tuple(part[mine] for part in seeds))
+        if cores is None:
+            continue
+        axis = _learnt_axis(cores) if axis is None else axis
+        turned = [item if item is None or axis == 0 else item.T for item in (data, sigma, flags)]
+        y, x = _walk(*turned, cores if axis == 0 else (cores[1], cores[0], cores[2]), (sky, scatter, top))
+        found.append((y, x) if axis == 0 else (x, y))
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty(0, int),) * 2
+
+
+def _cores(data, top, seeds):
+    """Rows, columns and numbers of the groups of adjacent bright pixels that hold a saturated one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    nx = data.shape[1]
+    places = find_above(np.ascontiguousarray(data), top, int(_CROWDED * data.size))
+    places = np.union1d(places, seeds[0] * nx + seeds[1]) if places.size else places
+    if not places.size:
+        return None
+    y, x = np.divmod(places, nx)
+    code = y * (nx + 2) + x  # the last pixel of a row is no neighbor of the first of the next
+    pairs = []
+    for step in (1, nx + 1, nx + 2, nx + 3):
+        other = np.minimum(np.searchsorted(code, code + step), code.size - 1)
+        (first,) = np.nonzero(code[other] == code + step)
+        pairs.append((first, other[first]))
+    first, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(first.size, np.int8), (first, other)), shape=(code.size, code.size))
+    number, label = connected_components(graph, directed=False)
+    with_seed = np.zeros(number, bool)
+    with_seed[label[np.searchsorted(places, seeds[0] * nx + seeds[1])]] = True
+    kept = with_seed[label]
+    return y[kept], x[kept], np.unique(label[kept], return_inverse=True)[1]
+
+
+def _learnt_axis(cores):
+    y, x, label = cores
+    length, width = (np.sum(_extent(part, label)) for part in (y, x))
+    return 1 if width > _LONGER * length else 0
+
+
+def _extent(values, label):
+    low, high = np.full(label.max() + 1, np.inf), np.full(label.max() + 1, -np.inf)
+    np.minimum.at(low, label, values)
+    np.maximum.at(high, label, values)
+    return high - low + 1
+
+
+def _centers(cores, ny):
+    """Row and column of the middle of each core: where it is widest."""
+    y, x, label = cores
+    lines, inverse, width = np.unique(label * ny + y, return_inverse=True, return_counts=True)
+    middle = np.bincount(inverse, x) / width
+    number, line = np.divmod(lines, ny)
+    widest = np.zeros(label.max() + 1, int)
+    np.maximum.at(widest, number, width)
+    best = width == widest[number]
+    count = np.bincount(number[best])
+    return (np.bincount(number[best], weights=part[best]) / count for part in (line, middle))
+
+
+def _walk(data, sigma, flags, cores, levels):
+    """
+    Walk up and down every column of every core as long as it is brighter than a round star.
+
+    Stars are compared with the light of the same distance across: near the core with the brighter side, further out,
+    where another star may lie there, with the fainter one.
+    """
+    ny, nx = data.shape
+    _, x, label = cores
+    middle_y, middle_x = _centers(cores, ny)
+    label, column = np.divmod(np.unique(label * nx + x), nx)
+    label, column = np.tile(label, 2), np.tile(column, 2)
+    way = np.repeat([-1, 1], label.size // 2)
+    start, center = np.rint(middle_y[label]).astype(int), middle_x[label]
+    near = 2 * np.bincount(label)[label]
+    last, misses = np.zeros(label.size, int), np.zeros(label.size, int)
+    alive, k = np.arange(label.size), 0
+    while alive.size:
+        row = start[alive] + way[alive] * k
+        inside = (row >= 0) & (row < ny)
+        alive, row = alive[inside], row[inside]
+        hit, decided = _brighter(data, sigma, flags, (row, column[alive]), (start, center, near), alive, k, levels)
+        last[alive[hit]] = k
+        misses[alive[hit]] = 0
+        misses[alive[decided & ~hit]] += 1
+        alive, k = alive[misses[alive] < 2], k + 1
+    long = last > 0
+    counts = last[long] + 1
+    steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(start[long], counts) + np.repeat(way[long], counts) * steps, np.repeat(column[long], counts)
+
+
+def _brighter(data, sigma, flags, place, stars, alive, k, levels):
+    """Whether pixels are brighter than a round star could make them, and whether that can be said."""
+    sky, scatter, top = levels
+    start, center, near = (part[alive] for part in stars)
+    distance = np.hypot(k, place[1] - center)
+    sides = []
+    for sign in (-1, 1):
+        across = np.rint(center + sign * distance).astype(int)
+        outside = (across < 0) | (across >= data.shape[1])
+        across = np.clip(across, 0, data.shape[1] - 1)
+        outside |= (flags[start, across] & _UNKNOWN) != 0
+        sides.append(np.where(outside, np.nan, data[start, across]))
+    star = np.where(distance < near, np.fmax(*sides), np.fmin(*sides))
+    star = np.where(np.isfinite(star), star, sky)
+    value = data[place]
+    noise = np.float32(scatter) if sigma is None else np.nan_to_num(sigma[place], nan=scatter, posinf=scatter)
+    limit = sky + _ROUNDNESS * np.maximum(star - sky, 0) + _SIGMA * np.maximum(noise, scatter)
+    decided = (limit < top) & np.isfinite(value) & ((flags[place] & _UNKNOWN) == 0)
+    return decided & (value > limit), decided
