@@ -3,6 +3,7 @@
 import numpy as np
 
 from ccdnight.exceptions import InputError
+from ccdnight.fringeplans import find_fringes
 from ccdnight.matching import FrameRow, Matcher, differences, night_words
 from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
@@ -57,12 +58,17 @@ class _Association:
         self.match.name(self.used)
         masters = self._masters()
         masks = self._bad_pixels([row.key for row, _, _ in chosen])
-        planned = [self._science(names[row.path], row, groups, reasons, masks) for row, groups, reasons in chosen]
+        chosen = self._require(chosen, "bad_pixels", lambda row: row.key in masks, "no bad pixel mask can be made")
+        fringes = find_fringes(chosen, self.policy, self.profile, self.notes)
+        chosen = self._require(chosen, "fringe", lambda row: not fringes.lacks(row), "its fringes cannot be subtracted")
+        planned = [
+            self._science(names[row.path], row, groups, reasons, masks, fringes) for row, groups, reasons in chosen
+        ]
         self._tell_unused(masters)
         return Plan(
             profile=self.profile.name,
             policy=self.policy,
-            masters=(*masters, *masks.values()),
+            masters=(*masters, *masks.values(), *fringes.masters(self.match.sources)),
             science=tuple(planned),
             unused=tuple(sorted(self.aside, key=lambda item: item.path)),
             notes=tuple(dict.fromkeys(self.notes)),
@@ -96,14 +102,23 @@ class _Association:
             self._need(group)
         return row, {"bias": bias, "dark": dark, "flat": flat}, reasons
 
-    def _science(self, output, row, groups, reasons, masks):
+    def _require(self, chosen, role, has, why):
+        """Leave out the frames that lack something, where the policy asks for that."""
+        if getattr(self.policy, role) == "none" or getattr(self.policy, f"missing_{role}") != "leave out":
+            return chosen
+        lacking = [row for row, _, _ in chosen if not has(row)]
+        self.aside += [UnusedFrame(row.path, row.kind, "unused", f"left out by the policy: {why}") for row in lacking]
+        return [item for item in chosen if not any(item[0] is row for row in lacking)]
+
+    def _science(self, output, row, groups, reasons, masks, fringes):
         return SciencePlan(
             input=row.path,
             output=output,
             **{role: group.name if group else "" for role, group in groups.items()},
             bad_pixels=masks[row.key].name if row.key in masks else "",
+            fringe=fringes.name_for(row),
             overscan_window=self.match.sources[row.key].window,
-            reason="; ".join(reasons),
+            reason="; ".join([*reasons, *fringes.reasons(row)]),
             problem=row.problem,
         )
 

@@ -15,7 +15,7 @@ from ccdnight.profiles import get_profile
 from ccdnight.provenance import is_applied, mark_applied, record_step, refuse_twice
 from ccdnight.readout import amplifier_regions
 
-__all__ = ["Response", "correct_linearity", "linearized", "note_linearity", "response_of"]
+__all__ = ["correct_linearity", "linearized"]
 
 
 def linearized(signal, coefficients):

@@ -13,7 +13,7 @@ __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame", "served"]
 
 #: Version of the plan file's format.
 FORMAT = 1
-_MASTER_KINDS = ("bias", "dark", "flat", "badpixels")
+_MASTER_KINDS = ("bias", "dark", "flat", "badpixels", "fringe")
 FATES = ("unused", "rejected", "failed")
 #: Bytes that a part of an output's path may have; a temporary name is a little longer.
 _LONGEST = 200
@@ -28,22 +28,23 @@ class MasterPlan:
     ----------
     name : str
         Name, also that of its file in ``masters/``.
-    kind : {'bias', 'dark', 'flat', 'badpixels'}
+    kind : {'bias', 'dark', 'flat', 'badpixels', 'fringe'}
         What it is.
     inputs : tuple of str
-        Paths of raw files relative to the raw folder; a bad pixel mask has none of its own.
+        Paths of raw files relative to the raw folder; a bad pixel mask has none of its own, those of a fringe frame
+        are science frames of the plan.
     bias, dark : str
         Names of masters applied to the inputs; '' for none.
     twilight : str
         Name of a master flat whose large scales a flat is brought to; '' for none.
     filter : str
-        Filter of a flat.
+        Filter of a flat or a fringe frame.
     overscan_window : int
         Rows over which the overscan is smoothed; 0 leaves the overscan alone.
     sources : tuple of str
         Names of the masters that a bad pixel mask is made from, they and their inputs.
     mask : str
-        File of a mask that is added to a bad pixel mask, relative to the raw folder; '' for none.
+        File of a mask that is added to a bad pixel mask, relative to the raw folder or absolute; '' for none.
     reason : str
         Why these inputs, in words.
     """
@@ -72,7 +73,7 @@ class SciencePlan:
         Path of the raw file relative to the raw folder.
     output : str
         Path of the product relative to ``science/``.
-    bias, dark, flat, bad_pixels : str
+    bias, dark, flat, bad_pixels, fringe : str
         Names of masters; '' for none.
     overscan_window : int
         As in `MasterPlan`.
@@ -88,6 +89,7 @@ class SciencePlan:
     dark: str = ""
     flat: str = ""
     bad_pixels: str = ""
+    fringe: str = ""
     overscan_window: int = 0
     reason: str = ""
     problem: str = ""
@@ -145,7 +147,7 @@ class Plan:
     @property
     def inputs(self):
         """Every input with what it serves as, as a mapping of path to role."""
-        roles = {path: master.name for master in self.masters for path in master.inputs}
+        roles = {path: master.name for master in self.masters if master.kind != "fringe" for path in master.inputs}
         roles |= {item.input: "science" for item in self.science}
         return roles | {item.path: "" for item in self.unused}
 
@@ -273,7 +275,7 @@ def served(item):
     -------
     str
     """
-    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight", "bad_pixels")]
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight", "bad_pixels", "fringe")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
     return ", ".join(name for name in names if name) or "nothing"
@@ -361,7 +363,7 @@ def _problems(plan):
         made[master.name] = master.kind
     outputs = {}
     for item in plan.science:
-        for role in ("bias", "dark", "flat", "bad_pixels"):
+        for role in ("bias", "dark", "flat", "bad_pixels", "fringe"):
             yield from _check_reference(item.input, role, getattr(item, role), made)
         if not _is_inside(item.output) or not item.output.endswith(".fits"):
             yield f"science frame {item.input!r}: output {item.output!r} must be a relative name ending in .fits"
@@ -374,6 +376,7 @@ def _problems(plan):
     for name in sorted(folders & set(outputs)):
         yield f"{outputs[name]!r} has the output {name!r}, which is a folder of other outputs"
     yield from _repeated(plan)
+    yield from _check_fringes(plan)
     yield from _contradictions(plan)
 
 
@@ -387,9 +390,21 @@ def _contradictions(plan):
         yield f"policy: bias = 'frames', but the overscan of frames is used; {again}"
     if plan.policy.illumination == "none" and any(item.twilight for item in plan.masters):
         yield f"policy: illumination = 'none', but a flat is brought to the large scales of another; {again}"
-    for role in ("dark", "flat", "bad_pixels"):
+    for role in ("dark", "flat", "bad_pixels", "fringe"):
         if getattr(plan.policy, role) == "none" and any(getattr(item, role, "") for item in items):
             yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
+
+
+def _check_fringes(plan):
+    """A fringe frame is made from science frames, which are calibrated for it as the plan says."""
+    science = {item.input for item in plan.science}
+    for master in plan.masters:
+        if master.kind == "fringe":
+            for path in master.inputs:
+                if path not in science:
+                    yield f"master {master.name!r} has the input {path!r}, which is no science frame of the plan"
+            if len(set(master.inputs)) < 3:
+                yield f"master {master.name!r} has {len(set(master.inputs))} inputs; at least 3 dithered frames are needed"
 
 
 def _check_twilight(master, made):
@@ -431,7 +446,7 @@ def _is_inside(name):
 
 def _repeated(plan):
     seen = set()
-    paths = [path for master in plan.masters for path in master.inputs]
+    paths = [path for master in plan.masters if master.kind != "fringe" for path in master.inputs]
     paths += [item.input for item in plan.science] + [item.path for item in plan.unused]
     for path in paths:
         if path in seen:

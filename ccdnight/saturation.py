@@ -20,7 +20,7 @@ from ccdnight.provenance import is_applied, record_step
 from ccdnight.readout import amplifier_regions, frame_geometry
 from ccdnight.statistics import clipped_moments, sample_pixels
 
-__all__ = ["DEFAULT_GROW", "flag_saturation", "mark_saturation", "trail_regions"]
+__all__ = ["flag_saturation"]
 
 #: Pixels by which saturated pixels and trails are grown unless something else is asked for.
 DEFAULT_GROW = 1
@@ -29,6 +29,8 @@ DEFAULT_GROW = 1
 _ROUNDNESS, _SIGMA = 3.0, 5.0
 #: Pixels from this part of the saturated ones' level on belong to the core: the wells of a frame are not all equal.
 _CORE = 0.9
+#: A pixel that holds less than this part of a saturated one's charge is the end of a trail, not the middle of it.
+_FULL = 0.5
 #: In a frame with a larger part of such pixels there are no single stars.
 _CROWDED = 0.05
 #: Where nothing tells how a detector is read, cores longer than wide by this factor do.
@@ -245,7 +247,8 @@ def _walk(data, sigma, flags, cores, levels):
     Walk up and down every column of every core as long as it is brighter than a round star.
 
     Stars are compared with the light of the same distance across: near the core with the brighter side, further out,
-    where another star may lie there, with the fainter one.
+    where another star may lie there, with the fainter one. A trail is full up to its end, or falls off from there on:
+    light behind a gap is that of another star.
     """
     ny, nx = data.shape
     _, x, label = cores
@@ -256,26 +259,35 @@ def _walk(data, sigma, flags, cores, levels):
     start, center = np.rint(middle_y[label]).astype(int), middle_x[label]
     near = 2 * np.bincount(label)[label]
     last, misses = np.zeros(label.size, int), np.zeros(label.size, int)
-    alive, k = np.arange(label.size), 0
+    alive, k, passed = np.arange(label.size), 0, []
+    before = np.full(label.size, np.inf)  # value of the last pixel of the trail, -inf where it has ended
     while alive.size:
         row = start[alive] + way[alive] * k
         inside = (row >= 0) & (row < ny)
         alive, row = alive[inside], row[inside]
-        hit, decided = _brighter(data, sigma, flags, (row, column[alive]), (start, center, near), alive, k, levels)
+        place = row, column[alive]
+        hit, decided = _brighter(data, sigma, flags, place, [part[alive] for part in (start, center, near)], k, levels)
+        full = data[place] >= levels[0] + _FULL * (levels[2] - levels[0])
+        unknown = ~np.isfinite(data[place]) | ((flags[place] & _UNKNOWN) != 0)
+        hit &= full | (data[place] <= before[alive])
+        goes_on = np.where(hit | (~decided & full), data[place], -np.inf)
+        before[alive] = np.where(unknown, before[alive], goes_on)
+        passed.append((alive[hit | full | unknown], k))
         last[alive[hit]] = k
         misses[alive[hit]] = 0
         misses[alive[decided & ~hit]] += 1
         alive, k = alive[misses[alive] < 2], k + 1
-    long = last > 0
-    counts = last[long] + 1
-    steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(start[long], counts) + np.repeat(way[long], counts) * steps, np.repeat(column[long], counts)
+    # What is neither full nor brighter than a star on the way to a trail's end is a star's.
+    walker = np.concatenate([which for which, _ in passed])
+    step = np.concatenate([np.full(which.size, k) for which, k in passed])
+    on = (step <= last[walker]) & (last[walker] > 0)
+    walker, step = walker[on], step[on]
+    return start[walker] + way[walker] * step, column[walker]
 
 
-def _brighter(data, sigma, flags, place, stars, alive, k, levels):
+def _brighter(data, sigma, flags, place, stars, k, levels):
     """Whether pixels are brighter than a round star could make them, and whether that can be said."""
-    sky, scatter, top = levels
-    start, center, near = (part[alive] for part in stars)
+    (sky, scatter, top), (start, center, near) = levels, stars
     distance = np.hypot(k, place[1] - center)
     sides = []
     for sign in (-1, 1):

@@ -73,7 +73,7 @@ LAYERS = (
         "alignment",
         "simulate",
     ),
-    ("plans", "levels", "naming", "matching", "association", "learning", "plots", "characterize"),
+    ("plans", "levels", "naming", "matching", "fringeplans", "association", "learning", "plots", "characterize"),
     ("reduction", "record", "tasks"),
     ("report",),
     ("night",),

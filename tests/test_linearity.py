@@ -134,8 +134,9 @@ class TestTruth:
         well = script.camera.readouts[0].full_well
         series = flat_series(script, [well / 2] * 10)
         exposures = [
-            item if item.kind == "bias" else replace(item, exposure=2.0 * (1 + number), dark_time=2.0 * (1 + number),
-                                                     light=well / 25)  # fmt: skip
+            item
+            if item.kind == "bias"
+            else replace(item, exposure=2.0 * (1 + number), dark_time=2.0 * (1 + number), light=well / 55)  # fmt: skip
             for number, item in enumerate(series.exposures)
         ]
         physics = Physics.none(photon_noise=True, read_noise=True, quantization=True, non_linearity=True)

@@ -21,7 +21,7 @@ SATURATED, BLEED = FLAGS["SATURATED"].value, FLAGS["BLEED"].value
 WELL, NOISE, SKY = 90000.0, 8.0, 300.0
 
 
-def field(seed=1, shape=(400, 300), *, fwhm=3.5, brightest=3e7, level=0.97, stars=60):
+def field(seed=1, shape=(400, 300), *, fwhm=3.5, brightest=2e7, level=0.97, stars=40):
     """A star field in electron, with the charge beyond the full well bled; what bled and what every star is."""
     rng = np.random.default_rng(seed)
     light = np.full(shape, SKY, np.float32)
@@ -52,14 +52,14 @@ class TestTrails:
         seen = there = wrong = clear = 0
         for seed in range(6):
             ccd, truth = field(seed, fwhm=fwhm, level=level)
-            result = flag_saturation(ccd, grow=0)
+            result, grown = flag_saturation(ccd, grow=0), flag_saturation(ccd)
             took = truth["taken"] > 5 * truth["sigma"]
-            marked = flagged(result, BLEED | SATURATED)
+            marked = flagged(grown, BLEED | SATURATED)
             seen, there = seen + np.count_nonzero(marked & took), there + np.count_nonzero(took)
             round_star = (truth["taken"] == 0) & (ccd.flags == 0)
             wrong, clear = wrong + np.count_nonzero(flagged(result, BLEED) & round_star), clear + round_star.sum()
         assert there > 500
-        assert seen > 0.98 * there
+        assert seen > 0.995 * there
         assert wrong < 1e-4 * clear
 
     def test_charge_is_conserved(self):

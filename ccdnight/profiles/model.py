@@ -270,6 +270,7 @@ NAMED_POLICIES = MappingProxyType(
             # the night's bias frames alone, also for darks of another night.
             "bias": "frames",
             "bad_pixels": "none",
+            "fringe": "none",
             "edge": 100,
             "edge_of": "frame",
             "foreign_dark_bias": True,
