@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight.exceptions import InputError
 from ccdnight.fringeplans import find_fringes
-from ccdnight.matching import FrameRow, Matcher, differences, night_words
+from ccdnight.matching import FrameRow, Group, Matcher, differences, night_words
 from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
 from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
@@ -12,7 +12,7 @@ from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
 __all__ = ["FrameRow", "Plan", "associate", "frame_rows"]
 
 
-def associate(rows, aside, *, profile, policy, row_by_row=None):
+def associate(rows, aside, *, profile, policy, row_by_row=None, mask=""):
     """
     Make the plan of a night.
 
@@ -29,18 +29,26 @@ def associate(rows, aside, *, profile, policy, row_by_row=None):
     row_by_row : dict, optional
         For each matching key ``(correlation, overscan scatter, image scatter)`` as
         `ccdnight.sampling.overscan_moves_with_rows` measures it.
+    mask : str, optional
+        File of a mask that is added to the bad pixel mask.
 
     Returns
     -------
     Plan
+
+    Raises
+    ------
+    InputError
+        If a mask is given that has no place in the plan, or several.
     """
-    return _Association(rows, aside, profile, policy, row_by_row or {}).plan()
+    return _Association(rows, aside, profile, policy, row_by_row or {}, mask).plan()
 
 
 class _Association:
     """The state of making one plan."""
 
-    def __init__(self, rows, aside, profile, policy, row_by_row):
+    def __init__(self, rows, aside, profile, policy, row_by_row, mask):
+        self.mask = mask
         self.rows, self.aside, self.profile, self.policy = rows, list(aside), profile, policy
         self.match = Matcher(rows, profile, policy, row_by_row)
         self.notes, self.used = [], []
@@ -175,13 +183,13 @@ class _Association:
     def _bad_pixels(self, keys):
         """A mask for every configuration of the science frames, from all masters that it has; of all without any."""
         if self.policy.bad_pixels == "none":
+            if self.mask:
+                msg = f"mask = {self.mask!r} is given, but the policy says bad_pixels = 'none'; leave out one of them"
+                raise InputError(msg)
             return {}
-        used = {}
-        for group in sorted(self.used, key=lambda group: (("bias", "dark", "flat").index(group.kind), group.name)):
-            if group.first.key in keys or not keys:
-                used.setdefault(group.first.key, []).append(group)
-        names = master_names("badpixels", [groups[0] for groups in used.values()], self.profile)
-        tells = {"bias": "noisy pixels", "dark": "hot ones", "flat": "dead ones"}
+        used = self._sources_of_masks(keys)
+        firsts = [groups[0] if groups else self._of_science(key) for key, groups in used.items()]
+        names = master_names("badpixels", firsts, self.profile)
         return {
             key: MasterPlan(
                 name=name,
@@ -189,14 +197,36 @@ class _Association:
                 inputs=(),
                 overscan_window=self.match.sources[key].window,
                 sources=tuple(group.name for group in groups),
-                reason="; ".join(
-                    f"{tells[kind]} from {', '.join(mine)}"
-                    for kind in tells
-                    if (mine := [group.name for group in groups if group.kind == kind])
-                ),
+                mask=self.mask,
+                reason="; ".join(self._what_tells(groups)),
             )
             for name, (key, groups) in zip(names, used.items(), strict=True)
         }
+
+    def _sources_of_masks(self, keys):
+        used = {key: [] for key in keys} if self.mask else {}
+        for group in sorted(self.used, key=lambda group: (("bias", "dark", "flat").index(group.kind), group.name)):
+            if group.first.key in keys or not keys:
+                used.setdefault(group.first.key, []).append(group)
+        if self.mask and len(used) > 1:
+            found = "; ".join(" ".join(item for item in key if item) for key in used)
+            msg = (
+                f"mask = {self.mask!r}: the night has {len(used)} configurations ({found}), and a mask fits one of them"
+            )
+            raise InputError(f"{msg}; write a plan, and give the mask of each there")
+        return used
+
+    def _what_tells(self, groups):
+        for kind, what in {"bias": "noisy pixels", "dark": "hot ones", "flat": "dead ones"}.items():
+            mine = [group.name for group in groups if group.kind == kind]
+            if mine:
+                yield f"{what} from {', '.join(mine)}"
+        if self.mask:
+            yield f"those of {self.mask}"
+
+    def _of_science(self, key):
+        """A configuration of which there are science frames only."""
+        return Group("science", [row for row in self.rows if row.key == key and row.kind == "science"])
 
     def _tell_unused(self, masters):
         taken = {path for master in masters for path in master.inputs}

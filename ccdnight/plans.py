@@ -403,8 +403,8 @@ def _check_fringes(plan):
             for path in master.inputs:
                 if path not in science:
                     yield f"master {master.name!r} has the input {path!r}, which is no science frame of the plan"
-            if len(set(master.inputs)) < 3:
-                yield f"master {master.name!r} has {len(set(master.inputs))} inputs; at least 3 dithered frames are needed"
+            if (count := len(set(master.inputs))) < 3:
+                yield f"master {master.name!r} has {count} inputs; at least 3 dithered frames are needed"
 
 
 def _check_twilight(master, made):

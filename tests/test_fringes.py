@@ -229,7 +229,7 @@ class TestNight:
         plan = Night(night.raw_folder, profile=fringing()).plan()
         text = replace(plan, science=plan.science[1:], unused=(*plan.unused, UnusedFrame(NAMES[0], "science", "unused",
                                                                                          "")))  # fmt: skip
-        with pytest.raises(PlanError, match="'science_0.fits', which is no science frame of the plan"):
+        with pytest.raises(PlanError, match=r"'science_0\.fits', which is no science frame of the plan"):
             text.validate()
 
     def test_pattern_and_stars(self, night, planted, result):

@@ -133,12 +133,11 @@ class TestTruth:
         script = replace(script, camera=replace(script.camera, non_linearity=LOSS))
         well = script.camera.readouts[0].full_well
         series = flat_series(script, [well / 2] * 10)
-        exposures = [
-            item
-            if item.kind == "bias"
-            else replace(item, exposure=2.0 * (1 + number), dark_time=2.0 * (1 + number), light=well / 55)  # fmt: skip
-            for number, item in enumerate(series.exposures)
-        ]
+        exposures = []
+        for number, item in enumerate(series.exposures, 1):
+            seconds = 2.0 * number
+            lit = replace(item, exposure=seconds, dark_time=seconds, light=well / 55)
+            exposures.append(item if item.kind == "bias" else lit)
         physics = Physics.none(photon_noise=True, read_noise=True, quantization=True, non_linearity=True)
         night = replace(series, exposures=tuple(exposures))
         truth = simulate_night(tmp_path, profile, seed=1, night=night, physics=physics)
