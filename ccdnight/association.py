@@ -210,10 +210,9 @@ class _Association:
                 used.setdefault(group.first.key, []).append(group)
         if self.mask and len(used) > 1:
             found = "; ".join(" ".join(item for item in key if item) for key in used)
-            msg = (
-                f"mask = {self.mask!r}: the night has {len(used)} configurations ({found}), and a mask fits one of them"
-            )
-            raise InputError(f"{msg}; write a plan, and give the mask of each there")
+            remedy = "a mask fits one of them: write a plan, and give the mask of each there"
+            msg = f"mask = {self.mask!r}: the night has {len(used)} configurations ({found}); {remedy}"
+            raise InputError(msg)
         return used
 
     def _what_tells(self, groups):

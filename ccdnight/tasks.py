@@ -14,7 +14,7 @@ from ccdnight import storage
 from ccdnight.annotation import annotate
 from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
-from ccdnight.cosmicrays import flag_cosmic_rays
+from ccdnight.cosmicrays import flag_cosmic_rays, thresholds_for
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.execution import TaskGraph
 from ccdnight.flags import describe_flags
@@ -355,7 +355,12 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
         lacking += missing
     if cosmic_rays:
         try:
-            ccd = flag_cosmic_rays(ccd)
+            thresholds, width = thresholds_for(ccd, profile.policy)
+            ccd = flag_cosmic_rays(ccd, **thresholds)
+            ccd.meta["CRSIGCLP"] = (thresholds["sigclip"], "sigclip of the search for cosmic rays")
+            ccd.meta["CROBJLIM"] = (thresholds["objlim"], "objlim of the search for cosmic rays")
+            if width is not None:
+                ccd.meta["CRWIDTH"] = (round(width, 3), "[pixel] width of stars by which objlim was chosen")
         except InputError as error:
             ccd.meta["HISTORY"] = printable(f"cosmic rays are not flagged: {error}")
     measured = annotate(ccd, profile)

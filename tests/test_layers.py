@@ -59,6 +59,7 @@ LAYERS = (
         "calibration",
         "_corrected",
         "annotation",
+        "starwidth",
     ),
     (
         "masters",

@@ -114,6 +114,9 @@ _POLICY_NUMBERS = {
     "grow_saturated": partial(whole, high=50),
     "fringing": partial(globs, empty=True),
     "minimum_fringe": partial(whole, low=3),
+    "cosmic_sigclip": _POSITIVE,
+    "cosmic_objlim": _POSITIVE,
+    "cosmic_seeing": yes_no,
 }
 _POLICY = _POLICY_NUMBERS | {name: partial(choice, allowed=allowed) for name, allowed in POLICY_CHOICES.items()}
 _DIALECT = {item.name: partial(texts, read=keyword) for item in fields(Dialect)}

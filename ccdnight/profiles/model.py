@@ -173,6 +173,10 @@ class Policy:
         Filters that show fringes, as patterns (case ignored).
     minimum_fringe : int
         Dithered science frames of a filter from which on a fringe frame is made; at least 3.
+    cosmic_sigclip, cosmic_objlim : float
+        Thresholds of `ccdnight.flag_cosmic_rays` for science frames.
+    cosmic_seeing : bool
+        Whether the second one is raised where the stars are so narrow that they look like cosmic rays.
     method : {'average', 'median'}
         How masters are combined; `flat_method` for the flats.
     reject : {'noise', 'sigma', 'mad', 'minmax', 'none'}
@@ -215,6 +219,9 @@ class Policy:
     fringe: str = "auto"
     fringing: tuple[str, ...] = ()
     minimum_fringe: int = 5
+    cosmic_sigclip: float = 6.0
+    cosmic_objlim: float = 5.0
+    cosmic_seeing: bool = True
     method: str = "average"
     flat_method: str = "average"
     reject: str = "noise"
