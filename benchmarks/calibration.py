@@ -6,8 +6,8 @@ Speed of calibration, as ratios: medians of runs that take turns with their peer
     python benchmarks/calibration.py night --runs 1 --cosmic-rays
 
 A full frame of the LFC, or a night of 6 biases, 3 darks, 3 flats and 10 science frames, without cosmic rays or, against
-ccdproc with astroscrappy, with them; the night that is simulated for it can be kept in a folder (``--folder``). Seconds depend on the machine; ratios of runs side by
-side much less. All files are in the page cache.
+ccdproc with astroscrappy, with them; the night that is simulated for it can be kept in a folder (``--folder``). Seconds
+depend on the machine; ratios of runs side by side much less. All files are in the page cache.
 """
 
 import argparse
@@ -75,7 +75,7 @@ for path in names(files, "{science}"):
 """
 
 #: In the guide each calibrated frame goes through astroscrappy with its defaults.
-COSMIC_RAYS = 'ccd = ccdproc.cosmicray_lacosmic(ccd, readnoise=noise.value, satlevel={saturation}, gain_apply=False)'
+COSMIC_RAYS = "ccd = ccdproc.cosmicray_lacosmic(ccd, readnoise=noise.value, satlevel={saturation}, gain_apply=False)"
 SATURATION = 2.0 * (59100 - 1130)
 
 SIRIL = """requires 1.0.0
