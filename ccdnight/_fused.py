@@ -21,7 +21,7 @@ from ccdnight.overscan import note_overscan, overscan_levels
 from ccdnight.products import flags_of, header_of, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.provenance import refuse_twice
-from ccdnight.readout import amplifier_regions, frame_geometry, note_read, open_raw, saturation_level
+from ccdnight.readout import amplifier_regions, frame_geometry, note_read, open_raw, saturation_of
 from ccdnight.trimming import note_trim, trim_cards
 
 __all__ = ["Fused"]
@@ -80,7 +80,8 @@ class Fused:
         raw, self.profile, header, problems = open_raw(path, profile)
         self._pixels = _InFile(path, raw)
         geometry = frame_geometry(header, raw.shape, self.profile, path=path)
-        limits = (saturation_level(item.amplifier, raw.header, self.profile) for item in geometry.amplifiers)
+        rows, amplifiers = self._pixels.rows, geometry.amplifiers
+        limits = (saturation_of(rows, item, raw.header, self.profile) for item in amplifiers)
         self._limits = [self._pixels.as_compared(limit) for limit in limits]
         self.ccd = _Bare(header, raw.shape, u.adu)
         self.ccd.note_unit()

@@ -31,6 +31,8 @@ _ROUNDNESS, _SIGMA = 3.0, 5.0
 _CORE = 0.9
 #: A pixel that holds less than this part of a saturated one's charge is the end of a trail, not the middle of it.
 _FULL = 0.5
+#: By more than this factor a trail does not grow brighter again.
+_STEADY = 1.1
 #: In a frame with a larger part of such pixels there are no single stars.
 _CROWDED = 0.05
 #: Where nothing tells how a detector is read, cores longer than wide by this factor do.
@@ -269,7 +271,7 @@ def _walk(data, sigma, flags, cores, levels):
         hit, decided = _brighter(data, sigma, flags, place, [part[alive] for part in (start, center, near)], k, levels)
         full = data[place] >= levels[0] + _FULL * (levels[2] - levels[0])
         unknown = ~np.isfinite(data[place]) | ((flags[place] & _UNKNOWN) != 0)
-        hit &= full | (data[place] <= before[alive])
+        hit &= full | (data[place] <= levels[0] + _STEADY * (before[alive] - levels[0]))
         goes_on = np.where(hit | (~decided & full), data[place], -np.inf)
         before[alive] = np.where(unknown, before[alive], goes_on)
         passed.append((alive[hit | full | unknown], k))

@@ -243,6 +243,24 @@ class TestFiles:
         assert_equal(pair)
         assert (pair[0].flags & FLAGS["SATURATED"].value).any()
 
+    @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+    @pytest.mark.parametrize("bits", [12, 14, 16])
+    def test_the_end_of_a_converter_is_seen(self, tmp_path, bits, dtype):
+        """Nobody says where it is, but values pile up there."""
+        path, end = make_frame(tmp_path / "a.fits", shape=(60, 120), kind="science", dtype=dtype), 2**bits - 1
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].data[20:24, 50:53] = end
+            hdus[0].data[hdus[0].data > end] = end
+            expected = np.array(hdus[0].data == end)
+        generic = profile_of(Amplifier(data="[1:120,1:60]", overscan="none", gain=1.3, read_noise=5.0))
+        pair = both(path, profile=generic, grow=0)
+        assert_equal(pair)
+        saturated = (pair[0].flags & FLAGS["SATURATED"].value) > 0
+        np.testing.assert_array_equal(saturated, expected)
+        known = replace(generic, amplifiers=(replace(generic.amplifiers[0], saturation=60000.0),))
+        if bits < 16:
+            assert not (both(path, profile=known, grow=0)[0].flags & FLAGS["SATURATED"].value).any()
+
     def test_edges_and_a_parallel_overscan(self, tmp_path):
         path = make_frame(tmp_path / "a.fits", shape=(60, 120), kind="science")
         sections = {"data": "[1:100,1:50]", "overscan": "[101:120,1:60]", "parallel_overscan": "[1:100,51:60]"}
