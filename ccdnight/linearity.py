@@ -78,6 +78,62 @@ class Response:
                 part[...] = linearized(part, [part.dtype.type(item) for item in coefficients])[0]
 
 
+class Straightened:
+    """
+    A source of rows whose response is corrected, and which is in all else what it was.
+
+    Parameters
+    ----------
+    source : ArraySource or FrameSource
+        A frame.
+    response : Response
+        By what.
+    level : float
+        What the signal stands on, in adu; it is there afterwards as well.
+    """
+
+    def __init__(self, source, response, level):
+        self._source, self._response, self._level = source, response, np.float32(level)
+
+    def __getattr__(self, name):
+        return getattr(self._source, name)
+
+    def rows(self, rows):
+        """
+        As `ccdnight.sources.ArraySource.rows`.
+
+        Parameters
+        ----------
+        rows : slice
+            Which.
+
+        Returns
+        -------
+        data, flags : `~numpy.ndarray`
+        """
+        data, flags = self._source.rows(rows)
+        data = np.array(data, data.dtype if data.dtype.kind == "f" else np.float32)
+        self._correct(data, rows)
+        return data, flags
+
+    def fill(self, rows, out, exclude):
+        """
+        As `ccdnight.sources.FrameSource.fill`.
+
+        Parameters
+        ----------
+        rows, out, exclude
+            As there.
+        """
+        self._source.fill(rows, out, exclude)
+        self._correct(out, rows)
+
+    def _correct(self, data, rows):
+        data -= self._level
+        self._response.apply(data, rows)
+        data += self._level
+
+
 def response_of(regions):
     """
     The corrections of the amplifiers of a frame, where there are any.

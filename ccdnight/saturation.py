@@ -33,6 +33,8 @@ _CORE = 0.9
 _FULL = 0.5
 #: By more than this factor a trail does not grow brighter again.
 _STEADY = 1.1
+#: Pixels that tell the level of the sky well enough.
+_SAMPLE = 20_000
 #: In a frame with a larger part of such pixels there are no single stars.
 _CROWDED = 0.05
 #: Where nothing tells how a detector is read, cores longer than wide by this factor do.
@@ -170,7 +172,8 @@ def _find_trails(data, sigma, flags, seeds, regions):
     found, values = [], data[seeds]
     finite = np.isfinite(values)
     seeds, values = tuple(part[finite] for part in seeds), values[finite]
-    sample = sample_pixels(data)[sample_pixels(flags) == 0]
+    sample = sample_pixels(data, _SAMPLE)[sample_pixels(flags, _SAMPLE) == 0]
+    sample = sample[np.isfinite(sample)]
     if not values.size or not sample.size:
         return np.empty(0, int), np.empty(0, int)
     sky, scatter, _ = clipped_moments(sample)

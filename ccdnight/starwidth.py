@@ -13,6 +13,8 @@ _BLOCK, _MOST = 16, 1500
 _PEAK, _BESIDE = 20.0, 3.0
 #: Stars are round: their widths in x and in y differ by less than this factor.
 _ROUND = 1.35
+#: Pixels that tell the level of the sky well enough.
+_SAMPLE = 20_000
 #: Fewer stars than this tell nothing.
 _FEWEST = 8
 _FWHM = 2 * np.sqrt(2 * np.log(2))
@@ -38,7 +40,7 @@ def star_width(ccd):
         narrow. None where there are fewer than 8 stars.
     """
     data, flags = np.asarray(ccd.data), flags_of(ccd)
-    sample = sample_pixels(data)[sample_pixels(flags) == 0]
+    sample = sample_pixels(data, _SAMPLE)[sample_pixels(flags, _SAMPLE) == 0]
     sky, scatter, _ = clipped_moments(sample[np.isfinite(sample)])
     if min(data.shape) < 3 * _BLOCK or not scatter > 0:
         return None
