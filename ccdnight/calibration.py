@@ -135,10 +135,10 @@ def calibrate(
     )
     data, sigma, flags = opened.apply(what)
     data, sigma = (np.asarray(array, np.float32) for array in (data, sigma))
-    regions = [region for region, _ in trail_regions(ccd, profile)]
-    mark_saturation(data, sigma, flags, list(zip(regions, axes, strict=True)), grow=grow)
     gain, read_noise = (_mean_of(value, ccd, profile) for value in (gain, read_noise))
     level = _saturation(ccd, profile, saturation, gain, bias, response)
+    regions = [region for region, _ in trail_regions(ccd, profile)]
+    mark_saturation(data, sigma, flags, list(zip(regions, axes, strict=True)), grow=grow, level=level)
     result = make_ccd(data, unit="electron", meta=header_of(ccd), sigma=sigma, flags=flags)
     set_records(result, records_of(ccd))
     if response is not None:

@@ -132,8 +132,8 @@ def thresholds_for(ccd, policy):
     Thresholds for a frame, as a policy asks for them.
 
     In undersampled frames stars are as sharp as cosmic rays. Where stars are narrower than 2.6 pixels (a seeing of 2.5
-    pixels, and the pixels themselves) `objlim` is raised in proportion to ``(2.6 / width)**1.75``, at most fourfold:
-    see the table in docs/validation.rst.
+    pixels, and the pixels themselves) `objlim` and `sigclip` are multiplied by ``(2.6 / width)**1.75``, the one at most
+    by 4, the other at most by 4/3: see the table in docs/validation.rst.
 
     Parameters
     ----------
@@ -149,11 +149,12 @@ def thresholds_for(ccd, policy):
     width : float or None
         Of the stars in pixels, where it was measured.
     """
-    objlim = policy.cosmic_objlim
+    sigclip, objlim = policy.cosmic_sigclip, policy.cosmic_objlim
     width = star_width(ccd) if policy.cosmic_seeing else None
     if width is not None and width < _SAMPLED:
-        objlim = round(objlim * min((_SAMPLED / width) ** _STEEPNESS, _MOST_RAISED), 2)
-    return {"sigclip": policy.cosmic_sigclip, "objlim": objlim}, width
+        factor = (_SAMPLED / width) ** _STEEPNESS
+        sigclip, objlim = round(sigclip * min(factor, 4 / 3), 2), round(objlim * min(factor, _MOST_RAISED), 2)
+    return {"sigclip": sigclip, "objlim": objlim}, width
 
 
 def _check_names(**names):

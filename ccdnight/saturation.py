@@ -35,6 +35,8 @@ _FULL = 0.5
 _STEADY = 1.1
 #: Pixels that tell the level of the sky well enough.
 _SAMPLE = 20_000
+#: A core that bleeds is full from this part of the known saturation on: wells are known to a few percent.
+_NEARLY = 0.95
 #: In a frame with a larger part of such pixels there are no single stars.
 _CROWDED = 0.05
 #: Where nothing tells how a detector is read, cores longer than wide by this factor do.
@@ -124,7 +126,7 @@ def _axis(amplifier, data, overscan):
     return 0 if beside else 1
 
 
-def mark_saturation(data, sigma, flags, regions, *, grow=DEFAULT_GROW):
+def mark_saturation(data, sigma, flags, regions, *, grow=DEFAULT_GROW, level=None):
     """
     Grow saturated pixels and flag trails, in arrays.
 
@@ -140,16 +142,23 @@ def mark_saturation(data, sigma, flags, regions, *, grow=DEFAULT_GROW):
         As `trail_regions` gives them.
     grow : int, optional
         Pixels by which both are grown.
+    level : float, optional
+        Saturation in the unit of the data. Wells can be full a little below it: cores that reach 95 % of it and bleed
+        are taken for saturated as well.
     """
-    flags_c = np.ascontiguousarray(flags)
-    seeds = find_flagged(flags_c, _SATURATED, _BAD)
+    flags_c, nx = np.ascontiguousarray(flags), flags.shape[1]
+    seeds = saturated = find_flagged(flags_c, _SATURATED, _BAD)
+    if level is not None and np.isfinite(level) and level > 0:
+        near = find_above(np.ascontiguousarray(data), _NEARLY * level, int(_CROWDED * data.size))
+        near = near[(flags_c.reshape(-1)[near] & _BAD) == 0]
+        seeds = np.union1d(seeds, near) if near.size else seeds
     if not seeds.size:
         return
-    place = np.divmod(seeds, flags.shape[1])
-    trails = _find_trails(data, sigma, flags, place, regions)
-    _set(flags, place, _SATURATED, grow)
-    if trails[0].size:
-        _set(flags, trails, _BLEED, grow)
+    trails, full = _find_trails(data, sigma, flags, np.divmod(seeds, nx), regions)
+    saturated = np.union1d(saturated, full[0] * nx + full[1]) if full[0].size else saturated
+    for places, bit in ((np.divmod(saturated, nx), _SATURATED), (trails, _BLEED)):
+        if places[0].size:
+            _set(flags, places, bit, grow)
 
 
 def _set(flags, place, bit, grow):
@@ -168,14 +177,14 @@ def _set(flags, place, bit, grow):
 
 
 def _find_trails(data, sigma, flags, seeds, regions):
-    """Rows and columns of the pixels on trails."""
-    found, values = [], data[seeds]
+    """Rows and columns of the pixels on trails, and of the full pixels of the cores that they come from."""
+    found, values, none = [], data[seeds], (np.empty(0, int), np.empty(0, int))
     finite = np.isfinite(values)
     seeds, values = tuple(part[finite] for part in seeds), values[finite]
     sample = sample_pixels(data, _SAMPLE)[sample_pixels(flags, _SAMPLE) == 0]
     sample = sample[np.isfinite(sample)]
     if not values.size or not sample.size:
-        return np.empty(0, int), np.empty(0, int)
+        return none, none
     sky, scatter, _ = clipped_moments(sample)
     for (rows, columns), axis in regions:
         mine = (seeds[0] >= rows.start) & (seeds[0] < rows.stop)
@@ -190,9 +199,14 @@ def _find_trails(data, sigma, flags, seeds, regions):
             continue
         axis = _learnt_axis(cores) if axis is None else axis
         turned = [item if item is None or axis == 0 else item.T for item in (data, sigma, flags)]
-        y, x = _walk(*turned, cores if axis == 0 else (cores[1], cores[0], cores[2]), (sky, scatter, top))
-        found.append((y, x) if axis == 0 else (x, y))
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty(0, int),) * 2
+        trail, bled = _walk(*turned, cores if axis == 0 else (cores[1], cores[0], cores[2]), (sky, scatter, top))
+        y, x, label = cores
+        full = bled[label] & (data[y, x] >= sky + _NEARLY * (np.median(values[mine]) - sky))
+        found.append((*(trail if axis == 0 else trail[::-1]), y[full], x[full]))
+    if not found:
+        return none, none
+    parts = [np.concatenate(part) for part in zip(*found, strict=True)]
+    return tuple(parts[:2]), tuple(parts[2:])
 
 
 def _cores(data, top, seeds):
@@ -287,7 +301,9 @@ def _walk(data, sigma, flags, cores, levels):
     step = np.concatenate([np.full(which.size, k) for which, k in passed])
     on = (step <= last[walker]) & (last[walker] > 0)
     walker, step = walker[on], step[on]
-    return start[walker] + way[walker] * step, column[walker]
+    bled = np.zeros(len(middle_y), bool)
+    bled[label[last > 0]] = True
+    return (start[walker] + way[walker] * step, column[walker]), bled
 
 
 def _brighter(data, sigma, flags, place, stars, k, levels):

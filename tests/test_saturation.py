@@ -13,7 +13,7 @@ from ccdnight.products import make_ccd
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.model import Amplifier
 from ccdnight.readout import read_frame
-from ccdnight.saturation import flag_saturation, trail_regions
+from ccdnight.saturation import flag_saturation, mark_saturation, trail_regions
 from ccdnight.simulate.charge import bleed
 from ccdnight.simulate.stars import paint_stars
 
@@ -115,6 +115,21 @@ class TestTrails:
         ):
             result = flag_saturation(make_ccd(data, unit="adu", flags=flags))
             assert (flagged(result, SATURATED) >= (flags > 0)).all()
+
+    @pytest.mark.parametrize("over", [1.001, 1.04])
+    def test_wells_that_are_full_below_saturation(self, over):
+        """The profile's saturation is a few percent too high: what bleeds is saturated all the same."""
+        ccd, truth = field(1)
+        flags = np.zeros(ccd.data.shape, np.uint16)
+        mark_saturation(ccd.data, ccd.uncertainty.array, flags, trail_regions(ccd, None), level=over * WELL)
+        took = truth["taken"] > 5 * truth["sigma"]
+        # A core that bleeds by less than the steep wings of its star cannot be told from one that does not.
+        assert np.count_nonzero(took & (flags & (SATURATED | BLEED) > 0)) > 0.94 * took.sum()
+        # Stars that come near to it and do not bleed are left alone.
+        ccd, _ = field(3, brightest=8e5)
+        flags = np.zeros(ccd.data.shape, np.uint16)
+        mark_saturation(ccd.data, ccd.uncertainty.array, flags, trail_regions(ccd, None), level=ccd.data.max())
+        assert not flags.any()
 
 
 class TestGrowing:

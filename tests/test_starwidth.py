@@ -74,14 +74,15 @@ def test_cosmic_rays_are_no_stars(name):
 def test_thresholds():
     """Raised where the stars are undersampled, as the policy says."""
     policy = Policy()
-    assert thresholds_for(field(3.0)[0], policy)[0] == {"sigclip": 6.0, "objlim": 5.0}
+    assert thresholds_for(field(3.0)[0], policy)[0] == {"sigclip": 4.5, "objlim": 5.0}
     raised, width = thresholds_for(field(1.5)[0], policy)
     assert raised["objlim"] == pytest.approx(5 * (2.6 / width) ** 1.75, abs=0.01)
     assert 8 < raised["objlim"] < 12
+    assert raised["sigclip"] == 6.0
     fixed = replace(policy, cosmic_seeing=False, cosmic_objlim=4.0, cosmic_sigclip=3.0)
     assert thresholds_for(field(1.5)[0], fixed) == ({"sigclip": 3.0, "objlim": 4.0}, None)
     assert thresholds_for(make_ccd(np.ones((300, 300)), unit="electron"), policy) == (
-        {"sigclip": 6.0, "objlim": 5.0}, None)  # fmt: skip
+        {"sigclip": 4.5, "objlim": 5.0}, None)  # fmt: skip
 
 
 def test_undersampled_stars_survive():
@@ -100,7 +101,7 @@ def test_in_a_night(tmp_path):
     """The cards say what was asked for, and the policy is followed."""
     truth = uneven_night(tmp_path)
     known = get_profile("arcsat")
-    for changes, expected in (({}, 6.0), ({"cosmic_sigclip": 4.5, "cosmic_seeing": False}, 4.5)):
+    for changes, expected in (({}, 4.5), ({"cosmic_sigclip": 5.5, "cosmic_seeing": False}, 5.5)):
         profile = replace(known, policy=replace(known.policy, **changes))
         made = Night(truth.raw_folder, profile=profile).reduce(tmp_path / f"out{expected}", progress=False)
         meta = made.science["science_0.fits"].meta

@@ -176,7 +176,7 @@ class Policy:
     cosmic_sigclip, cosmic_objlim : float
         Thresholds of `ccdnight.flag_cosmic_rays` for science frames.
     cosmic_seeing : bool
-        Whether the second one is raised where the stars are so narrow that they look like cosmic rays.
+        Whether both are raised where the stars are so narrow that they look like cosmic rays.
     method : {'average', 'median'}
         How masters are combined; `flat_method` for the flats.
     reject : {'noise', 'sigma', 'mad', 'minmax', 'none'}
@@ -219,7 +219,7 @@ class Policy:
     fringe: str = "auto"
     fringing: tuple[str, ...] = ()
     minimum_fringe: int = 5
-    cosmic_sigclip: float = 6.0
+    cosmic_sigclip: float = 4.5
     cosmic_objlim: float = 5.0
     cosmic_seeing: bool = True
     method: str = "average"
