@@ -257,8 +257,8 @@ _HEAD = """\
 # Move a file from one list to another, give a frame another master, and run it again with
 #   ccdnight reduce RAW OUT --plan THIS_FILE
 # Of the policy, how masters are combined (method, reject, sigma, normalize, scale_flats, edge, ...) is read when it
-# is run; what chooses frames (bias, dark, flat, flat_level, illumination, minimum, match, tolerances, missing) has
-# acted already.
+# is run; what chooses frames (bias, dark, flat, flat_level, illumination, fringe, minimum, match, tolerances, missing)
+# has acted already.
 """
 
 

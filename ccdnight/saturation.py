@@ -78,10 +78,22 @@ def flag_saturation(ccd, *, profile=None, grow=None):
     if grow is None:
         grow = DEFAULT_GROW if profile is None else profile.policy.grow_saturated
     flags, data = flags_of(ccd), np.array(ccd.data, np.float32, order="C")
-    mark_saturation(data, sigma_of(ccd), flags, trail_regions(ccd, profile), grow=whole(grow, "grow"))
+    level = _known_level(ccd, profile)
+    mark_saturation(data, sigma_of(ccd), flags, trail_regions(ccd, profile), grow=whole(grow, "grow"), level=level)
     result = derive(ccd, flags=flags)
     record_step(result, "saturation", history=f"saturated pixels grown by {grow}, trails flagged", grow=int(grow))
     return result
+
+
+def _known_level(ccd, profile):
+    """Saturation in the unit of a frame, as far as it is known: of raw values, or of electrons above the bias."""
+    if str(ccd.unit) == "electron":
+        level = ccd.meta.get("SATURATE")
+        return float(level) if isinstance(level, int | float) and level > 0 else None
+    if profile is None or is_applied(ccd.meta, "overscan") or is_applied(ccd.meta, "bias"):
+        return None
+    levels = [amplifier.saturation for _, amplifier in amplifier_regions(ccd, profile) if amplifier.saturation]
+    return min(levels) if levels else None
 
 
 def trail_regions(ccd, profile):

@@ -12,8 +12,9 @@ from ccdnight.flags import FLAGS
 from ccdnight.products import make_ccd
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.model import Amplifier
-from ccdnight.readout import read_frame
+from ccdnight.readout import read_frame, trim
 from ccdnight.saturation import flag_saturation, mark_saturation, trail_regions
+from ccdnight.simulate import simulate_night
 from ccdnight.simulate.charge import bleed
 from ccdnight.simulate.stars import paint_stars
 
@@ -130,6 +131,18 @@ class TestTrails:
         flags = np.zeros(ccd.data.shape, np.uint16)
         mark_saturation(ccd.data, ccd.uncertainty.array, flags, trail_regions(ccd, None), level=ccd.data.max())
         assert not flags.any()
+
+    def test_raw_and_calibrated(self, tmp_path):
+        """The same trails are found in the raw frame and in what becomes of it."""
+        truth = simulate_night(tmp_path, "lfc", seed=2)
+        for name in truth.select("science")[3:5]:
+            path = truth.raw_folder / name
+            raw = trim(flag_saturation(read_frame(path, profile="lfc"), profile="lfc"), profile="lfc")
+            made = calibrate(path, profile="lfc")
+            one, other = flagged(raw, BLEED), flagged(made, BLEED)
+            assert np.count_nonzero(one & other) > 0.9 * max(one.sum(), other.sum()) > 0
+            full = truth.saturated(name)
+            assert (flagged(made, SATURATED | BLEED) & full).sum() > 0.95 * full.sum() > 0
 
 
 class TestGrowing:
