@@ -3,7 +3,7 @@
 import numpy as np
 
 from ccdnight.exceptions import InputError
-from ccdnight.fringeplans import find_fringes
+from ccdnight.fringeplans import find_fringes, find_sky_flats
 from ccdnight.matching import FrameRow, Group, Matcher, differences, night_words
 from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
@@ -67,16 +67,23 @@ class _Association:
         masters = self._masters()
         masks = self._bad_pixels([row.key for row, _, _ in chosen])
         chosen = self._require(chosen, "bad_pixels", lambda row: row.key in masks, "no bad pixel mask can be made")
+        sky = find_sky_flats(chosen, self.policy, self.profile, self.notes)
+        chosen = self._require(chosen, "flat", lambda row: not sky.lacks(row), "no flat can be made of the sky")
         fringes = find_fringes(chosen, self.policy, self.profile, self.notes)
         chosen = self._require(chosen, "fringe", lambda row: not fringes.lacks(row), "its fringes cannot be subtracted")
         planned = [
-            self._science(names[row.path], row, groups, reasons, masks, fringes) for row, groups, reasons in chosen
+            self._science(names[row.path], row, groups, reasons, masks, (sky, fringes))
+            for row, groups, reasons in chosen
         ]
         self._tell_unused(masters)
         return Plan(
             profile=self.profile.name,
             policy=self.policy,
-            masters=(*masters, *masks.values(), *fringes.masters(self.match.sources)),
+            masters=(
+                *masters,
+                *masks.values(),
+                *(item for series in (sky, fringes) for item in series.masters(self.match.sources)),
+            ),
             science=tuple(planned),
             unused=tuple(sorted(self.aside, key=lambda item: item.path)),
             notes=tuple(dict.fromkeys(self.notes)),
@@ -94,7 +101,8 @@ class _Association:
             dark, why_dark = self.match.choose_dark(row, row.exposure)
             flat, why_flat = self.match.choose_flat(row)
         reasons = [why_bias, why_dark, why_flat]
-        missing = {"bias": bias is None and source.frames, "dark": dark is None, "flat": flat is None}
+        of_sky = self.policy.flat == "sky"
+        missing = {"bias": bias is None and source.frames, "dark": dark is None, "flat": flat is None and not of_sky}
         for role, is_missing in missing.items():
             if is_missing and getattr(self.policy, role) != "none":
                 why = reasons[("bias", "dark", "flat").index(role)]
@@ -118,15 +126,17 @@ class _Association:
         self.aside += [UnusedFrame(row.path, row.kind, "unused", f"left out by the policy: {why}") for row in lacking]
         return [item for item in chosen if not any(item[0] is row for row in lacking)]
 
-    def _science(self, output, row, groups, reasons, masks, fringes):
+    def _science(self, output, row, groups, reasons, masks, series):
+        sky, fringes = series
+        names = {role: group.name if group else "" for role, group in groups.items()}
         return SciencePlan(
             input=row.path,
             output=output,
-            **{role: group.name if group else "" for role, group in groups.items()},
+            **(names | {"flat": sky.name_for(row) or names["flat"]}),
             bad_pixels=masks[row.key].name if row.key in masks else "",
             fringe=fringes.name_for(row),
             overscan_window=self.match.sources[row.key].window,
-            reason="; ".join([*reasons, *fringes.reasons(row)]),
+            reason="; ".join([*reasons, *sky.reasons(row), *fringes.reasons(row)]),
             problem=row.problem,
         )
 
@@ -253,6 +263,8 @@ class _Association:
             return f"the bias is taken from the overscan alone: {source.why}"
         if getattr(self.policy, kind) == "none":
             return f"the policy asks for no {kind}s"
+        if kind == "flat" and self.policy.flat == "sky":
+            return "the policy asks for flats of the sky"
         science = [row for row in self.rows if row.kind == "science"]
         if science and not any(row.key == group.first.key for row in science):
             return f"no science frame matches it: {differences(self.policy.match, group.first.key, science[0].key)}"

@@ -1,4 +1,4 @@
-"""Which fringe frames a night has: from the dithered science frames of filters that fringe, if there are enough."""
+"""Masters made of dithered science frames: fringe frames in filters that fringe, flats of the sky on request."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,41 @@ from ccdnight.naming import master_names
 from ccdnight.plans import MasterPlan
 from ccdnight.profiles.interpret import matches_globs
 
-__all__ = ["MOST_FRAMES", "FringePlans", "find_fringes"]
+__all__ = ["MOST_FRAMES", "SeriesPlans", "find_fringes", "find_sky_flats"]
 
-#: Science frames that make a fringe frame at the most: they are held in memory together, 10 bytes for each pixel, and
-#: smoothed the pattern of twelve is as good as the sky of any of them can tell.
+#: Science frames that make such a master at the most: they are held in memory together, 10 bytes for each pixel, and
+#: the pattern of twelve, smoothed, is as good as the sky of any of them can tell.
 MOST_FRAMES = 12
 
 
 @dataclass
-class FringePlans:
+class SeriesPlans:
     """
-    The fringe frames of a night.
+    The masters of one kind.
 
     Attributes
     ----------
     groups : list of Group
         Science frames of one configuration and filter.
-    fringing : dict
-        Path of a science frame in a filter that fringes to its group, None where there are too few frames.
+    wanted : dict
+        Path of a science frame that should have such a master to its group, None where there are too few frames.
     why : dict
         Path to the reason.
+    kind : str
+        Kind of the masters.
+    how : str
+        How they are made, in words.
     """
 
     groups: list
-    fringing: dict
+    wanted: dict
     why: dict
+    kind: str
+    how: str
 
     def name_for(self, row):
         """
-        The fringe frame of a science frame.
+        The master of a science frame.
 
         Parameters
         ----------
@@ -49,12 +55,12 @@ class FringePlans:
         str
             '' for none.
         """
-        group = self.fringing.get(row.path)
+        group = self.wanted.get(row.path)
         return group.name if group else ""
 
     def reasons(self, row):
         """
-        What is said of a frame's fringes.
+        What is said of a frame's master.
 
         Parameters
         ----------
@@ -69,7 +75,7 @@ class FringePlans:
 
     def lacks(self, row):
         """
-        Whether a frame has fringes that cannot be subtracted.
+        Whether a frame should have a master that cannot be made.
 
         Parameters
         ----------
@@ -80,11 +86,11 @@ class FringePlans:
         -------
         bool
         """
-        return row.path in self.fringing and self.fringing[row.path] is None
+        return row.path in self.wanted and self.wanted[row.path] is None
 
     def masters(self, sources):
         """
-        The fringe frames as masters of a plan.
+        As masters of a plan.
 
         Parameters
         ----------
@@ -98,12 +104,11 @@ class FringePlans:
         return [
             MasterPlan(
                 name=group.name,
-                kind="fringe",
+                kind=self.kind,
                 inputs=tuple(row.path for row in _some(group.rows)),
                 filter=group.filter,
                 overscan_window=sources[group.first.key].window,
-                reason=f"{_count(group)} in {group.filter or 'no filter'}, calibrated and divided by their flats; "
-                "sources masked, scaled to each frame",
+                reason=f"{_count(group)} in {group.filter or 'no filter'}, {self.how}",
             )
             for group in self.groups
         ]
@@ -126,7 +131,7 @@ def find_fringes(chosen, policy, profile, notes):
 
     Returns
     -------
-    FringePlans
+    SeriesPlans
     """
     groups, fringing, why = {}, {}, {}
     for row, masters, _ in chosen if policy.fringe != "none" else ():
@@ -136,19 +141,47 @@ def find_fringes(chosen, policy, profile, notes):
                 why[row.path] = "fringes: not subtracted, since the frame has no flat"
             else:
                 groups.setdefault((row.key, row.filter), Group("fringe", [], filter=row.filter)).rows.append(row)
-    least = max(3, policy.minimum_fringe)
-    for group in list(groups.values()):
+    how = "calibrated and divided by their flats; sources masked, scaled to each frame"
+    plans = SeriesPlans([], fringing, why, "fringe", how)
+    return _complete(plans, groups, max(3, policy.minimum_fringe), profile, notes, ("fringe", "fringes", "subtracted"))
+
+
+def find_sky_flats(chosen, policy, profile, notes):
+    """
+    Find the flats that can be made of the sky, where the policy asks for them.
+
+    Parameters
+    ----------
+    chosen, policy, profile, notes
+        As in `find_fringes`.
+
+    Returns
+    -------
+    SeriesPlans
+    """
+    groups, wanted = {}, {}
+    for row, _, _ in chosen if policy.flat == "sky" else ():
+        wanted[row.path] = None
+        groups.setdefault((row.key, row.filter), Group("skyflat", [], filter=row.filter)).rows.append(row)
+    plans = SeriesPlans([], wanted, {}, "skyflat", "calibrated without a flat; sources masked, scaled to each other")
+    return _complete(plans, groups, max(3, policy.minimum_flat), profile, notes, ("flat", "sky flat", "made"))
+
+
+def _complete(plans, groups, least, profile, notes, words):
+    """Take the groups that have enough frames, and say of the others what they lack."""
+    kind, what, done = words
+    for group in groups.values():
         count, band = len(group.rows), group.filter or "no filter"
         if count < least:
-            few = f"fringes: not subtracted, {count} science frames in {band} are fewer than the {least} asked for"
-            notes.append(f"{few}; take more dithered frames in {band}, or lower minimum_fringe (3 at least)")
-            why |= {row.path: few for row in group.rows}
-    enough = [group for group in groups.values() if len(group.rows) >= least]
-    for group, name in zip(enough, master_names("fringe", enough, profile), strict=True):
+            few = f"{what}: not {done}, {count} science frames in {band} are fewer than the {least} asked for"
+            notes.append(f"{few}; take more dithered frames in {band}, or lower minimum_{kind} (3 at least)")
+            plans.why.update({row.path: few for row in group.rows})
+    plans.groups[:] = [group for group in groups.values() if len(group.rows) >= least]
+    for group, name in zip(plans.groups, master_names(kind, plans.groups, profile), strict=True):
         group.name = name
-        fringing |= {row.path: group for row in group.rows}
-        why |= {row.path: f"fringes: {name}, from {_count(group)}" for row in group.rows}
-    return FringePlans(enough, fringing, why)
+        plans.wanted.update({row.path: group for row in group.rows})
+        plans.why.update({row.path: f"{what}: {name}, from {_count(group)}" for row in group.rows})
+    return plans
 
 
 def _some(rows):

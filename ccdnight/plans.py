@@ -13,7 +13,9 @@ __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame", "served"]
 
 #: Version of the plan file's format.
 FORMAT = 1
-_MASTER_KINDS = ("bias", "dark", "flat", "badpixels", "fringe")
+#: Kinds of masters whose inputs are science frames of the plan.
+FROM_SCIENCE = ("fringe", "skyflat")
+_MASTER_KINDS = ("bias", "dark", "flat", "badpixels", *FROM_SCIENCE)
 FATES = ("unused", "rejected", "failed")
 #: Bytes that a part of an output's path may have; a temporary name is a little longer.
 _LONGEST = 200
@@ -28,11 +30,11 @@ class MasterPlan:
     ----------
     name : str
         Name, also that of its file in ``masters/``.
-    kind : {'bias', 'dark', 'flat', 'badpixels', 'fringe'}
+    kind : {'bias', 'dark', 'flat', 'badpixels', 'fringe', 'skyflat'}
         What it is.
     inputs : tuple of str
         Paths of raw files relative to the raw folder; a bad pixel mask has none of its own, those of a fringe frame
-        are science frames of the plan.
+        and of a flat of the sky are science frames of the plan.
     bias, dark : str
         Names of masters applied to the inputs; '' for none.
     twilight : str
@@ -147,7 +149,9 @@ class Plan:
     @property
     def inputs(self):
         """Every input with what it serves as, as a mapping of path to role."""
-        roles = {path: master.name for master in self.masters if master.kind != "fringe" for path in master.inputs}
+        roles = {
+            path: master.name for master in self.masters if master.kind not in FROM_SCIENCE for path in master.inputs
+        }
         roles |= {item.input: "science" for item in self.science}
         return roles | {item.path: "" for item in self.unused}
 
@@ -360,7 +364,7 @@ def _problems(plan):
         for role in ("bias", "dark"):
             yield from _check_reference(master.name, role, getattr(master, role), made)
         yield from _check_twilight(master, made)
-        made[master.name] = master.kind
+        made[master.name] = "flat" if master.kind == "skyflat" else master.kind
     outputs = {}
     for item in plan.science:
         for role in ("bias", "dark", "flat", "bad_pixels", "fringe"):
@@ -376,7 +380,7 @@ def _problems(plan):
     for name in sorted(folders & set(outputs)):
         yield f"{outputs[name]!r} has the output {name!r}, which is a folder of other outputs"
     yield from _repeated(plan)
-    yield from _check_fringes(plan)
+    yield from _check_series(plan)
     yield from _contradictions(plan)
 
 
@@ -395,11 +399,11 @@ def _contradictions(plan):
             yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
 
 
-def _check_fringes(plan):
-    """A fringe frame is made from science frames, which are calibrated for it as the plan says."""
+def _check_series(plan):
+    """What is made from science frames, which are calibrated for it as the plan says."""
     science = {item.input for item in plan.science}
     for master in plan.masters:
-        if master.kind == "fringe":
+        if master.kind in FROM_SCIENCE:
             for path in master.inputs:
                 if path not in science:
                     yield f"master {master.name!r} has the input {path!r}, which is no science frame of the plan"
@@ -446,7 +450,7 @@ def _is_inside(name):
 
 def _repeated(plan):
     seen = set()
-    paths = [path for master in plan.masters if master.kind != "fringe" for path in master.inputs]
+    paths = [path for master in plan.masters if master.kind not in FROM_SCIENCE for path in master.inputs]
     paths += [item.input for item in plan.science] + [item.path for item in plan.unused]
     for path in paths:
         if path in seen:

@@ -20,6 +20,7 @@ from ccdnight.execution import TaskGraph
 from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.measuring import measure_detectors
+from ccdnight.plans import FROM_SCIENCE
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import printable
 from ccdnight.record import Run
@@ -61,10 +62,12 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     members = {master.name: master for master in plan.masters}
     items = {item.input: item for item in plan.science}
     for master in plan.masters:
-        if master.kind == "fringe":
+        if master.kind in FROM_SCIENCE:
             series = [items[path] for path in master.inputs]
+            # A flat of the sky is made of frames that have none.
+            series = [replace(item, flat="") for item in series] if master.kind == "skyflat" else series
             needs = list(dict.fromkeys(name for item in series for name in _needs(item)))
-            graph.add(f"master:{master.name}", make_fringe, folder, str(output), master, series, profile, needs=needs)
+            graph.add(f"master:{master.name}", make_of_sky, folder, str(output), master, series, profile, needs=needs)
             continue
         if master.kind == "badpixels":
             needs = ["detector"] + [f"master:{name}" for name in master.sources]
@@ -222,9 +225,9 @@ def make_mask(folder, output, master, parts, profile, outcomes):
     }
 
 
-def make_fringe(folder, output, master, series, profile, outcomes):
+def make_of_sky(folder, output, master, series, profile, outcomes):
     """
-    Make a fringe frame from science frames, which are calibrated for it, and write it.
+    Make a fringe frame or a flat from science frames, which are calibrated for it, and write it.
 
     Parameters
     ----------
@@ -245,12 +248,14 @@ def make_fringe(folder, output, master, series, profile, outcomes):
         output, used, rejected (path to reason), lacking, statistics.
     """
     from ccdnight.fringes import make_fringe_frame
+    from ccdnight.illumination import make_sky_flat
 
+    make = make_fringe_frame if master.kind == "fringe" else make_sky_flat
     profile, frames, rejected = _settled(profile, outcomes), {}, {}
     for item in series:
         try:
             ccd, lacking = _calibrated(folder, output, item, profile, outcomes)
-            if item.flat in lacking:
+            if item.flat and item.flat in lacking:
                 rejected[item.input] = f"its flat {item.flat} could not be made"
                 continue
         except InputError as error:
@@ -261,7 +266,7 @@ def make_fringe(folder, output, master, series, profile, outcomes):
         frames[item.input] = ccd
     while True:
         try:
-            fringe = make_fringe_frame(list(frames.values()))
+            made = make(list(frames.values()))
             break
         except FrameError as error:
             culprit = next((path for path in frames if frames[path].meta["FILENAME"] == error.path), None)
@@ -269,12 +274,12 @@ def make_fringe(folder, output, master, series, profile, outcomes):
                 raise
             rejected[culprit] = error.reason
             del frames[culprit]
-    contrast = {"rms": fringe.meta["FRNGRMS"], "noise": fringe.meta["FRNGNOIS"]}
-    return _write_master(fringe, master.name, output) | {
+    contrast = {name: made.meta[key] for name, key in (("rms", "FRNGRMS"), ("noise", "FRNGNOIS")) if key in made.meta}
+    return _write_master(made, master.name, output) | {
         "used": list(frames),
         "rejected": rejected,
         "lacking": [],
-        "statistics": contrast | {"flags": describe_flags(fringe.flags)},
+        "statistics": contrast | {"flags": describe_flags(made.flags)},
     }
 
 

@@ -314,3 +314,38 @@ class TestNight:
         meta = made.science[NAMES[0]].meta
         assert "FRNGFILE" not in meta
         assert "fringe: none seen" in str(meta["HISTORY"])
+
+
+class TestSkyFlats:
+    """Flats of the sky in a night, where the policy asks for them."""
+
+    def test_in_a_night(self, tmp_path):
+        """What two dithers saw of the sky is even afterwards; lamps are left alone."""
+        truth = uneven_night(tmp_path, fringes=False)
+        known = get_profile("arcsat")
+        night = Night(truth.raw_folder, profile=replace(known, policy=replace(known.policy, flat="sky")))
+        plan = night.plan()
+        (master,) = [item for item in plan.masters if item.kind == "skyflat"]
+        assert (master.name, master.inputs) == ("flat_z", tuple(NAMES))
+        assert Plan.from_toml(plan.to_toml()).masters == plan.masters
+        assert all(item.flat == "flat_z" for item in plan.science)
+        assert all("sky flat: flat_z, from 7 science frames" in item.reason for item in plan.science)
+        assert {item.reason for item in plan.unused} == {"the policy asks for flats of the sky"}
+        made = night.reduce(tmp_path / "out", plan=plan, progress=False, cosmic_rays=False)
+        flat = made.masters["flat_z"]
+        assert flat.meta["MASTER"] == "flat"
+        expected = truth.maps.flats["z"]
+        good = (flat.flags == 0) & ~truth.bad
+        ratio = flat.data[good] / expected[good]
+        assert np.median(ratio) == pytest.approx(1 / np.median(expected[good]), rel=0.01)
+        assert ratio.std() / ratio.mean() < 0.02
+        science = made.science[NAMES[0]]
+        assert science.meta["FLATFILE"] == "flat_z.fits"
+        assert sorted(made.night["path"]) == sorted(set(made.night["path"]))
+
+    def test_too_few(self, night):
+        known = get_profile("arcsat")
+        policy = replace(known.policy, flat="sky", minimum_flat=9, missing_flat="leave out")
+        plan = Night(night.raw_folder, profile=replace(known, policy=policy)).plan()
+        assert not plan.science
+        assert any("sky flat: not made, 7 science frames in z are fewer than the 9 asked for" in x for x in plan.notes)

@@ -52,7 +52,7 @@ def _table_lines(table):
 _choices = {
     "bias": ["auto", "frames", "overscan", "both"],
     "dark": ["auto", "exact", "none"],
-    "flat": ["auto", "none"],
+    "flat": ["auto", "sky", "none"],
     "bad_pixels": ["auto", "none"],
 }
 

@@ -128,8 +128,8 @@ class Policy:
         Where the bias comes from. 'auto' takes both where the overscan is usable.
     dark : {'auto', 'exact', 'none'}
         'auto' follows the scaling rules, 'exact' refuses scaled darks, 'none' subtracts no dark.
-    flat : {'auto', 'none'}
-        Whether science frames are divided by flats.
+    flat : {'auto', 'sky', 'none'}
+        Whether science frames are divided by flats; 'sky' makes them of the dithered science frames themselves.
     flat_level : tuple of float
         Lowest and highest median of a flat above its bias, in adu; other flats are rejected.
     flat_saturated : float
@@ -252,7 +252,7 @@ class Policy:
 POLICY_CHOICES = {
     "bias": ("auto", "frames", "overscan", "both"),
     "dark": ("auto", "exact", "none"),
-    "flat": ("auto", "none"),
+    "flat": ("auto", "sky", "none"),
     "illumination": ("auto", "none"),
     "bad_pixels": ("auto", "none"),
     "edge_of": ("data", "frame"),
