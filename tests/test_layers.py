@@ -37,6 +37,7 @@ LAYERS = (
         "overscan",
         "trimming",
         "readout",
+        "_trails",
         "saturation",
         "linearity",
         "sources",
