@@ -18,6 +18,8 @@ _BRIGHTEST = (50, 150)
 _NEIGHBORS = 6
 #: Pixels within which a proposed transformation must bring stars to stars.
 _REACH = 3.0
+#: Stars up to which all of them count.
+_FEW = 10
 #: Largest probability that as many stars fall together by chance.
 _CHANCE = 1e-3
 
@@ -107,11 +109,24 @@ def _nearest(first, second, matrix, offset, reach):
     return near[rows], rows
 
 
-def _by_chance(count, first, second, area, trials):
-    """Probability that one of many transformations brings so many more stars together than those that define it."""
+def _by_chance(count, first, moved, area, trials):
+    """
+    Probability that one of many transformations brings so many more stars together than those that define it.
+
+    Stars of a cluster fall together more often than stars that are spread evenly: how often, lists that are shifted
+    out of step tell.
+    """
+    from scipy.spatial import cKDTree
     from scipy.stats import poisson
 
-    expected = len(first) * len(second) * np.pi * _REACH**2 / area
+    expected = len(first) * len(moved) * np.pi * _REACH**2 / area
+    turns = np.radians(np.arange(0, 360, 30))
+    steps = np.column_stack([np.cos(turns), np.sin(turns)])
+    tree = cKDTree(first)
+    for reach in (5 * _REACH, 12 * _REACH):
+        shifted = (moved[None] + reach * steps[:, None]).reshape(-1, 2)
+        counts = np.isfinite(tree.query(shifted, distance_upper_bound=_REACH)[0])
+        expected = max(expected, counts.mean() * len(moved))
     return min(1.0, trials * float(poisson.sf(count - 1, expected)))
 
 
@@ -126,7 +141,7 @@ def _by_shift(first, second, area):
     shift = np.median(steps[tree.query_ball_point(steps[best], _REACH)], axis=0)
     one, other = _nearest(first, second, np.eye(2), shift, _REACH)
     # One of the pairs chose the shift.
-    if len(one) < 2 or _by_chance(len(one) - 1, first, second, area, len(steps)) > _CHANCE:
+    if len(one) < 2 or _by_chance(len(one) - 1, first, second + shift, area, len(steps)) > _CHANCE:
         return None
     return Match(one, other, np.eye(2), np.median(first[one] - second[other], axis=0))
 
@@ -175,10 +190,27 @@ def _by_triangles(first, second, area, scales):
     best = _most_votes(first, second, matrices, offsets)
     matrix, offset = matrices[best], offsets[best]
     near = _nearest(first, second, matrix, offset, _REACH)
-    # Three of the pairs chose the transformation. Not every pair of triangles is a trial of its own.
-    if len(near[0]) < 4 or _by_chance(len(near[0]) - 3, first, second, area, len(pairs)) > _CHANCE:
+    if len(near[0]) < 3:
         return None
-    return Match(*near, matrix, offset)
+    # Three of the pairs chose the transformation.
+    moved = second @ matrix.T + offset
+    chance = _by_chance(len(near[0]) - 3, first, moved, area, len(pairs)) if len(near[0]) > 3 else 1.0
+    if max(len(first), len(second)) <= _FEW:
+        chance = min(chance, _by_shape(first, moved, near, area, len(pairs)))
+    return Match(*near, matrix, offset) if chance < _CHANCE else None
+
+
+def _by_shape(first, moved, near, area, trials):
+    """
+    The same for a few stars, which fall together more closely than the reach.
+
+    Two of them fix shift, rotation and scale; each of the others then had to fall so near by chance.
+    """
+    count = len(near[0])
+    matrix, offset = fit_linear(first[near[0]], moved[near[1]])
+    gap = moved[near[1]] @ matrix.T + offset - first[near[0]]
+    reach = max(3 * np.sqrt((gap**2).sum() / max(count - 2, 1)), 0.5)
+    return min(1.0, trials * float(len(first) * np.pi * reach**2 / area) ** (count - 2))
 
 
 def _similarities(to, from_):

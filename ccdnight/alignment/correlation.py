@@ -10,6 +10,10 @@ __all__ = ["correlate_frames"]
 
 #: Height of the peak of the correlation, in deviations of the correlation, from which on it is believed.
 _SIGNIFICANT = 12.0
+#: Part of the pixels with objects in them that must fall together.
+_TOGETHER = 0.5
+#: Half the side in pixels of what belongs to the peak.
+_PEAK = 30
 
 
 def correlate_frames(first, second):
@@ -36,14 +40,27 @@ def correlate_frames(first, second):
     # Padded, so that what leaves at one edge does not come in at the other.
     shape = 2 * ny, 2 * nx
     surface = irfft2(rfft2(one, shape) * np.conj(rfft2(other, shape)), shape)
-    deviation = 1.4826 * np.median(np.abs(surface - np.median(surface)))
     row, column = np.unravel_index(np.argmax(surface), shape)
-    height = float((surface[row, column] - np.median(surface)) / deviation) if deviation > 0 else 0.0
+    far = np.ones(shape, bool)
+    far[np.ix_(np.arange(row - _PEAK, row + _PEAK) % shape[0], np.arange(column - _PEAK, column + _PEAK) % shape[1])] = False
+    deviation = float(np.std(surface[far]))
+    height = float((surface[row, column] - np.mean(surface[far])) / deviation) if deviation > 0 else 0.0
     if height < _SIGNIFICANT:
+        return None
+    if not _overlap(one, other, row - 2 * ny * (row > ny), column - 2 * nx * (column > nx)):
         return None
     dy = row + _vertex(surface[[row - 1, row, (row + 1) % shape[0]], column])
     dx = column + _vertex(surface[row, [column - 1, column, (column + 1) % shape[1]]])
     return float(dx - shape[1] * (dx > nx)), float(dy - shape[0] * (dy > ny)), height
+
+
+def _overlap(one, other, dy, dx):
+    """Whether most of what one frame shows lies on what the other shows, where both look at the same sky."""
+    ny, nx = one.shape
+    first = one[max(dy, 0) : ny + min(dy, 0), max(dx, 0) : nx + min(dx, 0)] > 0
+    second = other[max(-dy, 0) : ny + min(-dy, 0), max(-dx, 0) : nx + min(-dx, 0)] > 0
+    most = max(np.count_nonzero(first), np.count_nonzero(second))
+    return most > 0 and np.count_nonzero(first & second) > _TOGETHER * most
 
 
 def _prepared(ccd):

@@ -109,10 +109,11 @@ def _matched(base, frame):
         near = _to_base(other, frame.start.wcs, base)
         side = max(base.shape) + max(frame.shape)
         if np.isfinite(near).all() and np.abs(near - np.array(base.shape[::-1]) / 2).max() < 3 * side:
-            match = match_lists(one, near, area=area, scales=(0.5, 2.0))
+            match = match_lists(one, near, area=area, scales=(0.95, 1.05))
             if match is not None and len(match) > 1:
                 return match, False
-    return match_lists(one, other, area=area, scales=(0.2, 5.0)), known
+    scales = (0.95, 1.05) if _ratio(base, frame) is not None else (0.2, 5.0)
+    return match_lists(one, other, area=area, scales=scales), known
 
 
 def _placed(base, frame, match, blind, blank):
@@ -216,7 +217,8 @@ def _words(frame, count, correction, blind, match, base):
 def _correlated(base, frame, images, blank):
     """The shift of the pixels where stars do not tell; refused with the reason where they do not tell either."""
     counts = f"{len(frame.stars)} stars, and {len(base.stars)} of the reference {base.name}"
-    shift = correlate_frames(*(load() for load in images)) if min(len(base.stars), len(frame.stars)) < 8 else None
+    few = min(len(base.stars), len(frame.stars)) < _ENOUGH
+    shift = correlate_frames(*(load() for load in images)) if few else None
     if shift is None:
         few = "no stars" if not len(frame.stars) else "no common stars"
         return Pair(replace(blank, reason=f"{few}: {counts}; none of them fall together better than by chance"))

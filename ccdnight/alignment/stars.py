@@ -115,7 +115,7 @@ def detect_stars(ccd, *, threshold=5.0, limit=1000):
         stars, measured = _round(data, bad, fwhm, threshold)
         if not np.isfinite(measured) or 0.7 < measured / fwhm < 1.4:
             break
-        fwhm = float(np.clip(measured, 1.2, 20.0))
+        fwhm = float(np.clip(measured, 1.2, 12.0))
     return stars.brightest(limit)
 
 
@@ -147,6 +147,8 @@ def _round(data, bad, fwhm, threshold):
     snr = flux / (pixel_noise * 2 * np.sqrt(np.pi) * np.maximum(sigma, 0.3))
     good = np.isfinite(x) & (flux > 0) & (np.hypot(x - columns, y - rows) < max(2.0, fwhm)) & (sigma > 0.35)
     good &= _inside(x, y, data.shape)
+    # What fills its window is no star.
+    good &= sigma < 1.9 * fwhm / _FWHM
     width = _typical(sigma[good], snr[good])
     good &= (sigma > _WIDTHS[0] * width) & (sigma < _WIDTHS[1] * width)
     good &= ~_flagged_core(bad, x, y)
@@ -225,10 +227,15 @@ def _measure(data, rows, columns, sigma):
 
 
 def _typical(sigma, snr):
-    """Median width of the better half."""
-    if not sigma.size:
-        return np.nan
-    return float(np.median(sigma[snr >= np.median(snr)]))
+    """The commonest width: stars have one in common, galaxies, nebulae and ripples of the background have not."""
+    good = np.sort(sigma[snr > 10] if (snr > 10).sum() >= 3 else sigma)
+    if good.size < 4:
+        return float(good[0]) if good.size else np.nan
+    # The narrowest interval that holds so many of them.
+    number = max(3, int(np.ceil(0.4 * good.size)))
+    spans = np.log(good[number - 1 :] / good[: good.size - number + 1])
+    first = int(np.argmin(spans))
+    return float(np.median(good[first : first + number]))
 
 
 def _inside(x, y, shape):
