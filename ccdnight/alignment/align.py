@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from pathlib import PurePath
+
 import numpy as np
 
 from ccdnight.alignment.absolute import absolute_coordinates
@@ -144,16 +146,15 @@ def _gathered(opened, found, reference, base, absolute):
     notes = [f"{base.name}: {text}" for text in base.start.notes]
     notes += [f"{item.transform.name}: {item.transform.reason}" for item in found if item.transform.reason and
               item.transform.reason != "the reference"]  # fmt: skip
-    result = Alignment(
+    return Alignment(
         [make(number) for number in good],
         [item.transform for item in found],
         reference,
         coordinates=[found[number].wcs for number in good],
         opened=[opened[number] for number in good],
         notes=notes,
+        absolute=words,
     )
-    result.absolute = words
-    return result
 
 
 def _written(ccd, transform, wcs, reference, words):
@@ -165,9 +166,25 @@ def _written(ccd, transform, wcs, reference, words):
     if np.isfinite(transform.residual):
         meta["ASTRRES"] = (round(transform.residual, 4), "[pixel] rms distance of the stars in common")
     out = derive(ccd, meta=meta)
-    told = {"reference": reference, "stars": transform.stars, "residual": transform.plain()["residual"]}
-    record_step(out, "align", history=f"to {reference}", **told)
+    told = {"reference": short_name(reference), "stars": transform.stars, "residual": transform.plain()["residual"]}
+    record_step(out, "align", history=f"to {short_name(reference)}", **told)
     return out
+
+
+def short_name(name):
+    """
+    A frame's name without its folders, for a card: products do not depend on where they were made.
+
+    Parameters
+    ----------
+    name : str
+        Name or path.
+
+    Returns
+    -------
+    str
+    """
+    return printable(PurePath(name).name)[-60:]
 
 
 def describe(meta, reference, words):
@@ -183,5 +200,5 @@ def describe(meta, reference, words):
     words : str
         How good absolute positions are.
     """
-    meta["ASTRREF"] = (printable(reference)[-60:], "frame that relative positions refer to")
+    meta["ASTRREF"] = (short_name(reference), "frame that relative positions refer to")
     meta["ASTRABS"] = printable(words)[:68]

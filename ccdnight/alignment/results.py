@@ -119,11 +119,14 @@ class Alignment(Sequence):
         The aligned frames as they were opened.
     notes : tuple of str
         What is to be known.
+    absolute : str
+        How good absolute positions are.
     """
 
-    def __init__(self, frames, transforms, reference, *, coordinates, opened, notes=()):
+    def __init__(self, frames, transforms, reference, *, coordinates, opened, notes=(), absolute=""):
         self._frames, self.transforms, self.reference = list(frames), tuple(transforms), reference
         self.coordinates, self.opened, self.notes = list(coordinates), list(opened), tuple(notes)
+        self.absolute = absolute
 
     def __len__(self):
         return len(self._frames)
