@@ -117,7 +117,7 @@ class _Found:
 def _itself(base):
     start = FrameTransform(
         base.name, True, "the reference", 0.0, 0.0, 0.0, 1.0, False, len(base.stars), 0.0, 0.0, base.stars.fwhm,
-        base.start.source, np.eye(2), np.zeros(2),
+        1.0, base.start.source, np.eye(2), np.zeros(2),
     )  # fmt: skip
     return _Found(start, base.start.wcs)
 

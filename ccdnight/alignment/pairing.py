@@ -155,6 +155,14 @@ def _turned(base_wcs, start, match, plain):
     return new
 
 
+def _brightness(base, frame, match):
+    """Light of a frame's stars over that of the reference's: the median of those that are bright in both."""
+    first, second = match.first, match.second
+    snr = np.minimum(base.stars.snr[first], frame.stars.snr[second])
+    good = snr >= min(50.0, np.median(snr))
+    return float(np.median(frame.stars.flux[second[good]] / base.stars.flux[first[good]]))
+
+
 def _alike(base, other, match):
     """Pairs whose brightness agrees, and of those the ones that are measured well."""
     first, second = match.first, match.second
@@ -199,7 +207,7 @@ def _told(base, frame, wcs, one, gap, variance, keep, blank, blind, match):
     return replace(
         blank, aligned=True, reason=_words(frame, count, correction, blind, match, base), dx=float(moved[0]),
         dy=float(moved[1]), rotation=float(turned), scale=float(np.sqrt(abs(np.linalg.det(matrix)))),
-        mirrored=bool(mirrored), stars=count, residual=float(residual), correction=correction, matrix=matrix,
+        mirrored=bool(mirrored), brightness=_brightness(base, frame, match), stars=count, residual=float(residual), correction=correction, matrix=matrix,
         offset=offset, vectors=np.column_stack([one[keep], gap[keep]]),
     )  # fmt: skip
 

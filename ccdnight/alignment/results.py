@@ -38,6 +38,8 @@ class FrameTransform:
         Pixels by which the frame's world coordinates were moved, at its middle; NaN where it had none.
     fwhm : float
         Full width at half maximum of its stars in pixels.
+    brightness : float
+        Light of its stars over that of the same stars in the reference, as they are in the data.
     source : str
         Where the world coordinates began: 'header', 'pointing' or 'assumed'.
     matrix, offset : `~numpy.ndarray`
@@ -58,6 +60,7 @@ class FrameTransform:
     residual: float = np.nan
     correction: float = np.nan
     fwhm: float = np.nan
+    brightness: float = np.nan
     source: str = ""
     matrix: np.ndarray = field(default_factory=lambda: np.full((2, 2), np.nan), repr=False, compare=False)
     offset: np.ndarray = field(default_factory=lambda: np.full(2, np.nan), repr=False, compare=False)

@@ -9,7 +9,7 @@ from ccdnight._kernels.resample import Mesh
 from ccdnight.alignment.stars import detect_stars
 from ccdnight.coadding.describing import describe_coadd
 from ccdnight.coadding.grid import make_grid, nodes_of
-from ccdnight.coadding.inputs import facts_of, factors_of, gather_frames, refuse_mixtures
+from ccdnight.coadding.inputs import facts_of, factors_of, gather_frames, refuse_mixtures, tolerance_of
 from ccdnight.coadding.interpolation import KERNELS, REPROJECT
 from ccdnight.coadding.levels import match_levels, mesh_at, sky_of_frame
 from ccdnight.coadding.shared import add_shared_variance
@@ -45,7 +45,7 @@ def coadd(
     weights="sky",
     reject="noise",
     sigma=4.0,
-    tolerance=0.3,
+    tolerance=None,
     exclude=None,
     mem_limit=None,
     workers=None,
@@ -77,8 +77,9 @@ def coadd(
     background : {'match', 'subtract', 'none'}, optional
         'match' brings the frames to their common sky by constants, measured where they look at the same sky, so that
         nebulae stay; 'subtract' takes that common level off as well.
-    scale : {'exposure', 'none'} or sequence of float, optional
-        'exposure' scales to the median exposure, which card EXPTIME then says; or the factors.
+    scale : {'exposure', 'stars', 'none'} or sequence of float, optional
+        'exposure' scales to the median exposure, which card EXPTIME then says; 'stars' to equal light of the stars,
+        where clouds came through; or the factors.
     weights : {'sky', 'none'}, optional
         'sky' weights by the inverse of the smoothed variance of each frame's sky. That of a pixel itself would weight
         down those which are high by chance, and make stars fainter.
@@ -87,7 +88,8 @@ def coadd(
     sigma : float, optional
         Threshold; pixels beside those are left out from half of it on. Twice of it counts below the median.
     tolerance : float, optional
-        Part of the signal above the sky that is added to the noise: what a change of the seeing does to a star.
+        Part of the signal above the sky that is added to the noise: what a change of the seeing does to a star. By
+        default as much as the measured widths and brightnesses of the frames ask for, and at most 0.3.
     exclude : iterable of str, optional
         Flags of pixels that are left out; by default all but LOW_WEIGHT.
     mem_limit : float, optional
@@ -118,11 +120,13 @@ def coadd(
     given = {"method": method, "reject": reject, "weights": weights, "background": background, "resample": resample}
     _check_choices(given)
     sigma = positive(sigma, "1", "sigma")
-    tolerance = positive(tolerance, "1", "tolerance", zero=True)
+    tolerance = None if tolerance is None else positive(tolerance, "1", "tolerance", zero=True)
     found = gather_frames(frames, align, workers, reference)
     refuse_mixtures(found.opened)
     facts = [facts_of(item) for item in found.opened]
-    factors, exposure = factors_of(facts, [item.name for item in found.opened], scale)
+    used = [item for item in found.transforms if item.aligned]
+    factors, exposure = factors_of(facts, used, scale)
+    tolerance = tolerance_of(used, factors) if tolerance is None else tolerance
     place = make_grid(grid, found.coordinates, [item.shape for item in found.opened])
     recipe = Recipe(
         resample, method, reject == "noise", sigma, 2 * sigma, 0.5 * sigma, tolerance, _excluded(exclude),

@@ -12,8 +12,10 @@ from ccdnight.exceptions import FrameWarning, InputError, warn_user
 from ccdnight.profiles.interpret import first_number, read_facts
 from ccdnight.readout import find_profile
 
-__all__ = ["Facts", "factors_of", "facts_of", "gather_frames"]
+__all__ = ["Facts", "factors_of", "facts_of", "gather_frames", "refuse_mixtures", "tolerance_of"]
 
+#: Tolerance for stars at the least and at most; stars in common and width from which on their width is believed.
+_LEAST, _LARGEST, _MEASURED, _NARROW = 0.08, 0.3, 8, 2.5
 ALIGNMENTS = ("auto", "stars", "wcs")
 
 
@@ -162,7 +164,35 @@ def refuse_mixtures(opened):
             raise InputError(msg)
 
 
-def factors_of(facts, names, scale):
+def tolerance_of(transforms, factors):
+    """
+    Part of a star's light that counts as noise, from how much width and brightness change from frame to frame.
+
+    Nowhere does a Moffat profile with the exponent of the atmosphere, 4.8, change by more than 7.6 times the relative
+    change of its width; thresholds are some four times the noise.
+
+    Parameters
+    ----------
+    transforms : sequence of FrameTransform
+        Of the aligned frames.
+    factors : `~numpy.ndarray`
+        What the frames are multiplied by.
+
+    Returns
+    -------
+    float
+        At most 0.3, which is also taken where widths are not known or too narrow to be interpolated well.
+    """
+    widths = np.array([item.fwhm for item in transforms])
+    light = np.array([item.brightness for item in transforms]) * factors
+    few = any(item.stars < _MEASURED for item in transforms)
+    if few or not (np.isfinite(widths).all() and np.isfinite(light).all()) or widths.min() < _NARROW:
+        return _LARGEST
+    change = [np.abs(values / np.median(values) - 1).max() for values in (widths, light)]
+    return float(min(_LARGEST, _LEAST + 2.0 * change[0] + 0.25 * change[1]))
+
+
+def factors_of(facts, transforms, scale):
     """
     What each frame is multiplied by.
 
@@ -170,9 +200,9 @@ def factors_of(facts, names, scale):
     ----------
     facts : list of Facts
         Of the frames.
-    names : list of str
-        Names of the frames.
-    scale : {'exposure', 'none'} or sequence of float
+    transforms : sequence of FrameTransform
+        Of the frames.
+    scale : {'exposure', 'stars', 'none'} or sequence of float
         See `ccdnight.coadding.coadd`.
 
     Returns
@@ -195,12 +225,19 @@ def factors_of(facts, names, scale):
         if not known:
             return np.ones(len(facts)), None
         if len(known) < len(times):
-            without = [name for name, value in zip(names, times, strict=True) if not value]
+            without = [item.name for item, value in zip(transforms, times, strict=True) if not value]
             msg = f"{without[0]}: its exposure is not known, those of others are; give scale = 'none' or factors"
             raise InputError(msg)
         return usual / np.array(times), usual
+    if isinstance(scale, str) and scale == "stars":
+        light = np.array([item.brightness for item in transforms])
+        if not (np.isfinite(light) & (light > 0)).all():
+            lost = [item.name for item, value in zip(transforms, light, strict=True) if not value > 0]
+            msg = f"scale = 'stars': {lost[0]} has no stars in common with the reference"
+            raise InputError(msg)
+        return np.median(light) / light, usual
     values = None if isinstance(scale, str) else np.asarray(scale, float)
     if values is None or values.shape != (len(facts),) or not (np.isfinite(values) & (values > 0)).all():
-        msg = f"scale = {scale!r}; allowed are 'exposure', 'none' and a positive factor for each of {len(facts)} frames"
+        msg = f"scale = {scale!r}; allowed are 'exposure', 'stars', 'none' and a positive factor for each of {len(facts)} frames"
         raise InputError(msg)
     return values, usual

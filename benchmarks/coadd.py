@@ -1,0 +1,235 @@
+"""
+Alignment and coadd held against simulated nights and against other programs; prints the tables of docs/validation.rst.
+
+    python benchmarks/coadd.py truth --size small --seeds 3
+    python benchmarks/coadd.py widths
+    python benchmarks/coadd.py programs --side 2048 --frames 5
+    python benchmarks/coadd.py memory --side 1024 --frames 100
+
+``programs`` needs SWarp (Debian package swarp) for its lines.
+"""
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from tables import table
+
+from ccdnight import Night, coadd, read_ccd, write_ccd
+from ccdnight.alignment import align, detect_stars
+from ccdnight.products import make_ccd
+from ccdnight.simulate import Physics, night_for, simulate_night
+from ccdnight.simulate.stars import moffat_fraction, paint_stars
+
+BAND, APERTURE = "g'", 3.0
+
+
+def lfc(size, satellites):
+    """The g' part of the LFC night: five dithered exposures whose seeing and transparency change."""
+    night = night_for("lfc", size)
+    kept = [item for item in night.exposures if item.kind in ("bias", "dark") or item.filter == BAND]
+    return replace(night, exposures=tuple(kept)), replace(night.physics, satellites=satellites)
+
+
+def reduced(size, seed, satellites=0.0):
+    """A simulated night, its reduction, and the names of its science frames."""
+    folder = Path(tempfile.mkdtemp(prefix="coadd-"))
+    night, physics = lfc(size, satellites)
+    truth = simulate_night(folder / "night", "lfc", seed=seed, night=night, physics=physics)
+    result = Night(truth.raw_folder).reduce(folder / "out", progress=False)
+    return truth, result, sorted(result.science), folder
+
+
+def truth_of(truth, names, shares):
+    """Stars as they should be in the coadd: position, light in the aperture, distance to the nearest other star."""
+    from scipy.spatial import cKDTree
+
+    frames = [truth.stars(name) for name in names]
+    widths = [truth.exposure(name).fwhm for name in names]
+    order = {int(number): row for row, number in enumerate(frames[0]["id"])}
+    light = np.zeros(len(order))
+    for share, stars, width in zip(shares, frames, widths, strict=True):
+        part = moffat_fraction(APERTURE * 4.2, width, truth.night.moffat_beta)
+        for row in stars:
+            if int(row["id"]) in order:
+                light[order[int(row["id"])]] += share * part * row["electron"]
+    at = np.column_stack([frames[0]["x"], frames[0]["y"]])
+    lone = cKDTree(at).query(at, 2)[0][:, 1]
+    return at, light, lone
+
+
+def in_coadd(image, number, at):
+    """Positions of one frame in the coadd."""
+    found = image.alignment
+    sky = found.coordinates[number].all_pix2world(at, 0)
+    return image.wcs.wcs_world2pix(sky, 0)
+
+
+def shares_of(image):
+    """Weights of the frames, from the provenance."""
+    import json
+
+    from ccdnight.provenance import records_of
+
+    return [json.loads(item.parameters)["weight"] for item in records_of(image) if item.step == "coadd"]
+
+
+def photometry(image, at, radius):
+    """Light in apertures above the sky of an annulus, and its error from the pixels and from the sky, uncorrected."""
+    from photutils.aperture import CircularAnnulus, CircularAperture, aperture_photometry
+
+    flags = np.asarray(image.flags)
+    good = np.where(flags == 0, image.data, np.nan)
+    out = []
+    variance = np.where(np.isfinite(image.uncertainty.array), image.uncertainty.array, 0.0) ** 2
+    for place in at:
+        ring = CircularAnnulus(place, radius + 4, radius + 14).to_mask(method="center")
+        values, errors = ring.get_values(good), ring.get_values(variance)
+        keep = np.isfinite(values)
+        level, spread = np.median(values[keep]), 1.4826 * np.median(np.abs(values[keep] - np.median(values[keep])))
+        keep &= np.abs(values - level) < 3 * spread
+        sky, sky_variance = values[keep].mean(), errors[keep].mean() / keep.sum()
+        aperture = CircularAperture(place, radius)
+        row = aperture_photometry(np.nan_to_num(image.data), aperture, error=np.sqrt(variance))
+        bad = aperture.to_mask(method="center").get_values(flags != 0).any() or keep.sum() < 200
+        error = np.sqrt(row["aperture_sum_err"][0] ** 2 + aperture.area**2 * sky_variance)
+        out.append((np.nan if bad else row["aperture_sum"][0] - sky * aperture.area, error))
+    return np.array(out).T
+
+
+def noiseless(truth, names, image):
+    """The same coadd of frames without noise, cosmic rays and flags."""
+    perfect = []
+    for number, name in enumerate(names):
+        frame = image.alignment[number]
+        meta = frame.meta.copy()
+        perfect.append(make_ccd(truth.light(name)[: frame.shape[0], : frame.shape[1]], unit="electron", meta=meta,
+                                sigma=frame.uncertainty.array))  # fmt: skip
+    return coadd(perfect, align="wcs", reject="none")
+
+
+def one_truth(size, seed, satellites):
+    """Every measure of one night."""
+    truth, result, names, folder = reduced(size, seed, satellites)
+    paths = [result.science.path(name) for name in names]
+    image = coadd(paths)
+    shares = shares_of(image)
+    out = {"alignment rms": max(_aligned(image, truth, names))}
+    at, light, lone = truth_of(truth, names, shares)
+    inside = in_coadd(image, 0, at)
+    radius = APERTURE * 4.2
+    ny, nx = image.shape
+    full = np.asarray(image.coverage)
+    edge = (inside > radius + 20).all(1) & (inside[:, 0] < nx - radius - 20) & (inside[:, 1] < ny - radius - 20)
+    chosen = edge & (lone > 2.2 * radius + 6) & (light > 300)
+    chosen[edge] &= full[np.rint(inside[edge, 1]).astype(int), np.rint(inside[edge, 0]).astype(int)] >= 3
+    flux, error = photometry(image, inside[chosen], radius)
+    keep = np.isfinite(flux)
+    out["stars"] = int(keep.sum())
+    corrected = error * image.meta["NOISCORR"]
+    ratio = (flux - light[chosen])[keep]
+    weights = light[chosen][keep] / corrected[keep] ** 2
+    bright = light[chosen][keep] > 20 * corrected[keep]
+    out["flux - 1 [%]"] = 100 * (weights * ratio).sum() / (weights * light[chosen][keep]).sum()
+    out["its error [%]"] = 100 / np.sqrt((light[chosen][keep] ** 2 / corrected[keep] ** 2).sum())
+    pulls = ratio / corrected[keep]
+    out["pull"] = 1.4826 * np.median(np.abs(pulls - np.median(pulls)))
+    out["pull uncorrected"] = out["pull"] * image.meta["NOISCORR"]
+    out["bright"] = int(bright.sum())
+    out |= _cosmic_rays(image, truth, names)
+    out |= _cores(image, inside[edge & (light > 2000)])
+    out["NOISCORR"], out["NOISMEAS"] = image.meta["NOISCORR"], image.meta.get("NOISMEAS", np.nan)
+    out["FWHM in"], out["FWHM out"] = image.meta["FWHMIN"], image.meta["FWHM"]
+    out["footprint"] = _footprint(image, truth, names)
+    shutil.rmtree(folder)
+    return out, image
+
+
+def _aligned(image, truth, names):
+    """Root mean square distance of the true stars after the transformation, for each frame."""
+    reference = image.alignment.reference.rpartition("/")[2]
+    base = truth.stars(reference)
+    for name, transform in zip(names, image.alignment.transforms, strict=True):
+        stars = truth.stars(name)
+        x, y = transform(np.asarray(stars["x"]), np.asarray(stars["y"]))
+        yield float(np.sqrt(np.mean((x - base["x"]) ** 2 + (y - base["y"]) ** 2)))
+
+
+def _cosmic_rays(image, truth, names):
+    """Pixels of cosmic rays (and of all the coadd) that lie more than 6 sigma above the coadd without noise."""
+    perfect = noiseless(truth, names, image)
+    hit = np.zeros(image.shape, bool)
+    for number, name in enumerate(names):
+        rows, columns = np.nonzero(truth.cosmic_rays(name) > 30)
+        x, y = in_coadd(image, number, np.column_stack([columns, rows])).T
+        for dx in (-1, 0, 1):
+            for dy in (-1, 0, 1):
+                r, c = np.rint(y + dy).astype(int), np.rint(x + dx).astype(int)
+                good = (r >= 0) & (c >= 0) & (r < hit.shape[0]) & (c < hit.shape[1])
+                hit[r[good], c[good]] = True
+    sigma, flags = image.uncertainty.array, np.array(image.flags)
+    for number, name in enumerate(names):
+        # The light of a saturated star is not what a frame can show.
+        rows, columns = np.nonzero(truth.saturated(name))
+        x, y = in_coadd(image, number, np.column_stack([columns, rows])).T
+        r, c = np.rint(y).astype(int).clip(3, flags.shape[0] - 4), np.rint(x).astype(int).clip(3, flags.shape[1] - 4)
+        for dx in range(-3, 4):
+            for dy in range(-3, 4):
+                flags[r + dy, c + dx] |= 2
+    away = image.data - np.median((image.data - perfect.data)[(flags == 0) & np.isfinite(perfect.data)]) - perfect.data
+    # Bright stars differ where a frame of another seeing is left out: there the noise is not the measure.
+    signal = perfect.data - np.nanmedian(perfect.data)
+    high = (away > 6 * sigma) & (flags == 0) & (away > 0.1 * signal)
+    clean = (flags == 0) & ~hit & (signal < 3 * sigma)
+    return {"hit pixels": int(hit.sum()), "hit > 6 sigma": int((high & hit).sum()), "all > 6 sigma": int(high.sum()),
+            "sky pull": float(1.4826 * np.median(np.abs(away[clean] / sigma[clean])))}  # fmt: skip
+
+
+def _cores(image, at):
+    """Stars in whose 5 x 5 core pixels a value was rejected although no frame has a flag there."""
+    whole = coadd(image.alignment, reject="none")
+
+    lost = np.asarray(whole.coverage, int) - np.asarray(image.coverage, int)
+    cut = [lost[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].sum() for x, y in np.rint(at)]
+    return {"cores": len(cut), "cores clipped": int(np.count_nonzero(cut)), "values lost": int(np.sum(cut))}
+
+
+def _footprint(image, truth, names):
+    """Largest difference, over the edges, of the coverage from where the frames lie; pixels not counted within 4."""
+    from scipy.ndimage import binary_erosion
+
+    wrong = 0
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    sky = image.wcs.wcs_pix2world(np.column_stack([x.ravel(), y.ravel()]), 0)
+    seen = np.zeros(image.shape, int)
+    inner = np.zeros(image.shape, int)
+    for number, name in enumerate(names):
+        ny, nx = image.alignment.opened[number].shape
+        at = image.alignment.coordinates[number].wcs_world2pix(sky, 0)
+        inside = ((at > -0.5) & (at < np.array([nx, ny]) - 0.5)).all(1).reshape(image.shape)
+        seen += inside
+        inner += binary_erosion(inside, iterations=4)
+    flags = np.asarray(image.flags)
+    wrong += int(((seen == 0) & (np.asarray(image.coverage) > 0)).sum())
+    wrong += int(((inner > 0) & (np.asarray(image.coverage) == 0) & (flags == 8)).sum())
+    return wrong
+
+
+def truth_table(size, seeds, satellites):
+    """Print the measures of some nights."""
+    rows = [one_truth(size, seed, satellites)[0] for seed in range(1, seeds + 1)]
+    names = list(rows[0])
+    lines = [[name, *(f"{row[name]:.4g}" for row in rows)] for name in names]
+    table(f"A dithered LFC night, {size} frames", ["measure", *(f"seed {n}" for n in range(1, seeds + 1))], lines)
+
+
+if __name__ == "__main__":
+    truth_table("small", int(sys.argv[1]), float(sys.argv[2]))
