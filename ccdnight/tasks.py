@@ -14,6 +14,7 @@ from ccdnight import storage
 from ccdnight.annotation import annotate
 from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
+from ccdnight.coaddtasks import add_coadds
 from ccdnight.cosmicrays import flag_cosmic_rays
 from ccdnight.exceptions import FrameError, InputError
 from ccdnight.execution import TaskGraph
@@ -34,7 +35,7 @@ _LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
-def build_graph(night, plan, output, *, cosmic_rays=True):
+def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
     """
     The tasks of a plan.
 
@@ -48,6 +49,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         The output folder.
     cosmic_rays : bool, optional
         Whether cosmic rays are flagged in science frames.
+    coadd : bool, optional
+        Whether science frames are coadded.
 
     Returns
     -------
@@ -70,6 +73,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     for item in plan.science:
         needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
+    if coadd:
+        add_coadds(graph, night, plan, output)
     return graph, run
 
 

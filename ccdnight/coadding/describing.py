@@ -5,7 +5,7 @@ import numpy as np
 from ccdnight.alignment.align import describe, short_name
 from ccdnight.alignment.coordinates import put_coordinates
 from ccdnight.coadding.correlated import interpolated_part, measured_factor
-from ccdnight.products import make_ccd, sigma_of
+from ccdnight.products import make_ccd, put_maps, sigma_of
 from ccdnight.provenance import printable, record_step
 
 __all__ = ["describe_coadd"]
@@ -66,8 +66,8 @@ def describe_coadd(result, parts, options):
         meta["FWHMIN"] = (round(before, 4), "[pixel] median of the frames, in their own pixels")
     out = make_ccd(result.data, unit=result.unit, meta=meta, sigma=sigma_of(result), flags=maps.flags)
     _record(out, parts, options)
-    out.coverage, out.exposure_map, out.alignment = maps.count, maps.seconds, parts.alignment
-    out._ccdnight_maps = {"COVERAGE": maps.count, "EXPOSURE": maps.seconds}
+    put_maps(out, {"COVERAGE": maps.count, "EXPOSURE": maps.seconds})
+    out.alignment = parts.alignment
     return out
 
 
