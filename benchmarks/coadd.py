@@ -231,5 +231,200 @@ def truth_table(size, seeds, satellites):
     table(f"A dithered LFC night, {size} frames", ["measure", *(f"seed {n}" for n in range(1, seeds + 1))], lines)
 
 
+def widths_table():
+    """Print how stars grow, and how noise is correlated, by interpolation: noiseless stars at many positions."""
+    from ccdnight.coadding import KERNELS
+
+    rows = []
+    for width in (2.0, 2.5, 3.0, 4.0):
+        frames = [_field(width, shift) for shift in ((0.0, 0.0), (10.5, -7.5), (-6.25, 12.75), (3.37, 8.61))]
+        before = np.mean([detect_stars(item).fwhm for item in frames])
+        row = [f"{width:.1f}"]
+        for name in KERNELS:
+            image = coadd(frames, align="wcs", resample=name, reject="none", grid="reference")
+            row.append(f"{100 * (detect_stars(image).fwhm / before - 1):+.2f} %")
+        rows.append(row)
+    image = {name: coadd(frames, align="wcs", resample=name, reject="none", grid="reference") for name in KERNELS}
+    rows.append(["NOISCORR", *(f"{image[name].meta['NOISCORR']:.3f}" for name in KERNELS)])
+    table("Width of stars in a coadd of four frames over that in the frames", ["FWHM", *KERNELS], rows)
+
+
+def _field(width, shift, shape=(300, 320)):
+    """Bright stars on a lattice that meets every phase, with world coordinates that know the shift."""
+    from astropy.wcs import WCS
+
+    x, y = (item.ravel() for item in np.meshgrid(np.arange(30, 290, 26.37), np.arange(30, 270, 25.71)))
+    data = np.zeros(shape, np.float32)
+    paint_stars(data, x + shift[0], y + shift[1], np.full(x.size, 1e6), fwhm=width, beta=4.765)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [120.0, 30.0]
+    wcs.wcs.cd, wcs.wcs.crpix = np.diag([-5e-5, 5e-5]), [160 + shift[0], 150 + shift[1]]
+    noise = np.random.default_rng(7).normal(0, 1.0, shape)
+    return make_ccd(data + 100 + noise, unit="electron", meta=wcs.to_header(), sigma=np.sqrt(data + 100))
+
+
+def make_frames(folder, side, number):
+    """Dithered frames with their world coordinates as files; light of the stars in the first, and where they are."""
+    from astropy.wcs import WCS
+
+    rng = np.random.default_rng(3)
+    count = side * side // 8000
+    x, y = rng.uniform(20, side - 20, (2, count))
+    light = np.exp(rng.uniform(np.log(3000), np.log(3e5), count))
+    paths = []
+    for n in range(number):
+        shift = rng.uniform(-12, 12, 2)
+        data = np.zeros((side, side), np.float32)
+        paint_stars(data, x + shift[0], y + shift[1], light, fwhm=3.5, beta=4.765)
+        data = rng.poisson(data + 400).astype(np.float32) + rng.normal(0, 8, data.shape).astype(np.float32)
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [120.0, 30.0]
+        wcs.wcs.cd, wcs.wcs.crpix = np.diag([-5e-5, 5e-5]), [side / 2 + shift[0], side / 2 + shift[1]]
+        sigma = np.sqrt(np.maximum(data, 0) + 64)
+        ccd = make_ccd(data, unit="electron", meta=wcs.to_header(), sigma=sigma)
+        ccd.meta["EXPTIME"], ccd.meta["RDNOISE"] = 100.0, 8.0
+        path = Path(folder, f"frame{n:03d}.fits")
+        write_ccd(ccd, path)
+        paths.append(path)
+    np.savez(Path(folder, "truth.npz"), x=x, y=y, light=light)
+    return paths
+
+
+def run_one(what, folder):
+    """One program on the frames of a folder; prints seconds, memory in MB, and the light of the stars over the truth."""
+    paths = sorted(Path(folder).glob("frame*.fits"))
+    out = Path(folder, "out.fits")
+    name, _, kind = what.partition(":")
+    if name == "ccdnight":
+        # Compiled and imported before, as in a second call.
+        coadd([_field(3.0, (0, 0)), _field(3.0, (2.5, 1.5))], align="wcs", resample=kind)
+    begin = time.perf_counter()
+    if name == "ccdnight":
+        image = coadd(paths, align="wcs", resample=kind, workers=1)
+        data, wcs = image.data, image.wcs
+    elif name == "reproject":
+        data, wcs = _by_reproject(paths, kind)
+    else:
+        data, wcs = _by_swarp(paths, kind, folder, out)
+    seconds = time.perf_counter() - begin
+    who = resource.RUSAGE_CHILDREN if name == "swarp" else resource.RUSAGE_SELF
+    memory = resource.getrusage(who).ru_maxrss / 1024
+    print(f"{seconds:.3f} {memory:.0f} {_light(data, wcs, paths, folder):.6f}")
+
+
+def _by_reproject(paths, kind):
+    from reproject import reproject_interp
+    from reproject.mosaicking import find_optimal_celestial_wcs, reproject_and_coadd
+
+    inputs = []
+    for path in paths:
+        with fits.open(path, memmap=False) as hdus:
+            inputs.append((hdus[0].data.astype(np.float32), hdus[0].header))
+    wcs, shape = find_optimal_celestial_wcs(inputs)
+    data, _ = reproject_and_coadd(
+        inputs, wcs, shape_out=shape, reproject_function=reproject_interp, order=kind, match_background=True
+    )
+    return data, wcs
+
+
+def _by_swarp(paths, kind, folder, out):
+    """SWarp with the same interpolation, without weights, on one thread."""
+    from astropy.wcs import WCS
+
+    images = []
+    for path in paths:
+        with fits.open(path, memmap=False) as hdus:
+            images.append(path.with_name(f"plain_{path.name}"))
+            fits.writeto(images[-1], hdus[0].data, hdus[0].header, overwrite=True)
+    begin = time.perf_counter()
+    options = {"IMAGEOUT_NAME": out, "WEIGHTOUT_NAME": Path(folder, "weight.fits"), "RESAMPLING_TYPE": kind,
+               "COMBINE_TYPE": "AVERAGE", "SUBTRACT_BACK": "N", "NTHREADS": 1, "WRITE_XML": "N",
+               "VERBOSE_TYPE": "QUIET", "RESAMPLE_DIR": folder, "DELETE_TMPFILES": "Y"}  # fmt: skip
+    command = ["SWarp", *map(str, images)]
+    for key, value in options.items():
+        command += [f"-{key}", str(value)]
+    subprocess.run(command, check=True, cwd=folder)
+    _by_swarp.seconds = time.perf_counter() - begin
+    with fits.open(out, memmap=False) as hdus:
+        return hdus[0].data.astype(float), WCS(hdus[0].header)
+
+
+def _light(data, wcs, paths, folder):
+    """Median light of bright stars over what they have, in an aperture that holds all but half a percent of it."""
+    from astropy.wcs import WCS
+    from photutils.aperture import CircularAperture, aperture_photometry
+
+    known = np.load(Path(folder, "truth.npz"))
+    first = WCS(fits.getheader(paths[0]))
+    at = np.column_stack([known["x"], known["y"]])
+    shift = first.wcs.crpix - len(fits.getdata(paths[0])) / 2
+    places = wcs.wcs_world2pix(first.wcs_pix2world(at + shift, 0), 0)
+    from scipy.spatial import cKDTree
+
+    radius = 10.0
+    lone = (cKDTree(at).query(at, 2)[0][:, 1] > 26) & (known["light"] > 5e4)
+    sky = np.nanmedian(data[np.isfinite(data) & (data != 0)])
+    flux = aperture_photometry(np.nan_to_num(data), CircularAperture(places[lone], radius))["aperture_sum"]
+    part = moffat_fraction(radius, 3.5, 4.765)
+    return float(np.median((flux - sky * np.pi * radius**2) / (part * known["light"][lone])))
+
+
+def programs_table(side, number):
+    """Print speed, memory and light of this package, reproject and SWarp on the same frames."""
+    folder = tempfile.mkdtemp(prefix="coadd-")
+    make_frames(folder, side, number)
+    rows = []
+    for what in ("ccdnight:lanczos3", "ccdnight:bicubic", "ccdnight:bilinear", "reproject:bicubic",
+                 "reproject:bilinear", "swarp:LANCZOS3", "swarp:BILINEAR"):  # fmt: skip
+        if what.startswith("swarp") and shutil.which("SWarp") is None:
+            continue
+        best = None
+        for _ in range(3):
+            done = subprocess.run([sys.executable, __file__, "one", "--what", what, "--folder", folder],
+                                  capture_output=True, text=True, check=True)  # fmt: skip
+            numbers = [float(item) for item in done.stdout.split()]
+            best = numbers if best is None or numbers[0] < best[0] else best
+        rows.append([what.replace(":", " "), f"{best[0]:.2f}", f"{best[1]:.0f}", f"{100 * (best[2] - 1):+.3f} %"])
+    shutil.rmtree(folder)
+    table(f"{number} frames of {side} x {side}, one thread, best of three", ["", "s", "MB", "light - 1"], rows)
+
+
+def memory_table(side, number):
+    """Print the memory of coadding many frames, which strips bound."""
+    folder = tempfile.mkdtemp(prefix="coadd-")
+    paths = make_frames(folder, side, 3)
+    for n in range(3, number):
+        Path(folder, f"frame{n:03d}.fits").symlink_to(paths[n % 3])
+    done = subprocess.run([sys.executable, __file__, "one", "--what", "ccdnight:lanczos3", "--folder", folder],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    seconds, memory, _ = (float(item) for item in done.stdout.split())
+    shutil.rmtree(folder)
+    table("Memory of many frames", ["frames", "side", "s", "MB"], [[number, side, f"{seconds:.1f}", f"{memory:.0f}"]])
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["truth", "widths", "programs", "memory", "one"])
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--satellites", type=float, default=0.0)
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--frames", type=int, default=5)
+    parser.add_argument("--what", dest="one", default="ccdnight:lanczos3")
+    parser.add_argument("--folder", default=".")
+    given = parser.parse_args()
+    if given.what == "truth":
+        truth_table(given.size, given.seeds, given.satellites)
+    elif given.what == "widths":
+        widths_table()
+    elif given.what == "programs":
+        programs_table(given.side, given.frames)
+    elif given.what == "memory":
+        memory_table(given.side, given.frames)
+    else:
+        run_one(given.one, given.folder)
+
+
 if __name__ == "__main__":
-    truth_table("small", int(sys.argv[1]), float(sys.argv[2]))
+    main()
