@@ -23,10 +23,10 @@ import numpy as np
 from astropy.io import fits
 from tables import table
 
-from ccdnight import Night, coadd, read_ccd, write_ccd
-from ccdnight.alignment import align, detect_stars
+from ccdnight import Night, coadd, write_ccd
+from ccdnight.alignment import detect_stars
 from ccdnight.products import make_ccd
-from ccdnight.simulate import Physics, night_for, simulate_night
+from ccdnight.simulate import night_for, simulate_night
 from ccdnight.simulate.stars import moffat_fraction, paint_stars
 
 BAND, APERTURE = "g'", 3.0
@@ -148,7 +148,7 @@ def one_truth(size, seed, satellites):
     out |= _cores(image, inside[edge & (light > 2000)])
     out["NOISCORR"], out["NOISMEAS"] = image.meta["NOISCORR"], image.meta.get("NOISMEAS", np.nan)
     out["FWHM in"], out["FWHM out"] = image.meta["FWHMIN"], image.meta["FWHM"]
-    out["footprint"] = _footprint(image, truth, names)
+    out["footprint"] = _footprint(image)
     shutil.rmtree(folder)
     return out, image
 
@@ -202,7 +202,7 @@ def _cores(image, at):
     return {"cores": len(cut), "cores clipped": int(np.count_nonzero(cut)), "values lost": int(np.sum(cut))}
 
 
-def _footprint(image, truth, names):
+def _footprint(image):
     """Largest difference, over the edges, of the coverage from where the frames lie; pixels not counted within 4."""
     from scipy.ndimage import binary_erosion
 
@@ -211,7 +211,7 @@ def _footprint(image, truth, names):
     sky = image.wcs.wcs_pix2world(np.column_stack([x.ravel(), y.ravel()]), 0)
     seen = np.zeros(image.shape, int)
     inner = np.zeros(image.shape, int)
-    for number, name in enumerate(names):
+    for number in range(len(image.alignment)):
         ny, nx = image.alignment.opened[number].shape
         at = image.alignment.coordinates[number].wcs_world2pix(sky, 0)
         inside = ((at > -0.5) & (at < np.array([nx, ny]) - 0.5)).all(1).reshape(image.shape)
@@ -291,7 +291,7 @@ def make_frames(folder, side, number):
 
 
 def run_one(what, folder):
-    """One program on the frames of a folder; prints seconds, memory in MB, and the light of the stars over the truth."""
+    """One program on the frames of a folder; prints seconds, memory in MB, and the light of stars over the truth."""
     paths = sorted(Path(folder).glob("frame*.fits"))
     out = Path(folder, "out.fits")
     name, _, kind = what.partition(":")

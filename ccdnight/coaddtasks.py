@@ -138,11 +138,7 @@ def make_coadd(output, group, outcomes):
         raise InputError(msg)
     paths = [Path(output, group.outputs[number]) for number in made]
     try:
-        alignment = align(paths)
-        if len(alignment) < 2:
-            msg = f"one frame only could be aligned: {'; '.join(alignment.failures.values())}"
-            raise InputError(msg)
-        image = coadd(alignment)
+        image = coadd(align(paths))
     except InputError as error:
         msg = f"coadd {group.name}: not made: {_relative(error, output)}"
         raise InputError(msg) from error

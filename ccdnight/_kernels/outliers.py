@@ -36,27 +36,9 @@ def clip_outliers(cube, quiet, photon, tolerance, sigma, low, growth):
         Values rejected.
     """
     n, k, nx = cube.shape
-    values, marks = np.empty(n), np.zeros((n, k, nx), np.uint8)
+    marks = np.zeros((n, k, nx), np.uint8)
     centers, spreads = np.empty((k, nx)), np.empty((k, nx))
-    lost = 0
-    for j in range(k):
-        for i in range(nx):
-            count = 0
-            for f in range(n):
-                if abs(cube[f, j, i]) < np.inf:
-                    values[count] = cube[f, j, i]
-                    count += 1
-            centers[j, i] = center = _center(values, count)
-            # One of two is the center of the other: the noise of both is between them.
-            spreads[j, i] = spread = 2.0 if count == 2 else 1.0
-            if count < 2:
-                continue
-            for f in range(n):
-                away = cube[f, j, i] - center
-                limit = sigma if away > 0 else low
-                if away * away > limit * limit * spread * _noise(quiet[f, j, i], photon[f], center, tolerance):
-                    marks[f, j, i] = 1
-                    lost += 1
+    lost = _mark(cube, quiet, photon, tolerance, sigma, low, marks, centers, spreads)
     if lost == 0:
         return 0
     for f in range(n):
@@ -70,6 +52,30 @@ def clip_outliers(cube, quiet, photon, tolerance, sigma, low, growth):
                     if away > 0 and away * away > growth * growth * noise:
                         cube[f, j, i] = np.nan
                         lost += 1
+    return lost
+
+
+@kernel
+def _mark(cube, quiet, photon, tolerance, sigma, low, marks, centers, spreads):
+    """Outliers, the center of every pixel, and by how much the noise between a value and the center is larger."""
+    n, k, nx = cube.shape
+    values, lost = np.empty(n), 0
+    for j in range(k):
+        for i in range(nx):
+            count = 0
+            for f in range(n):
+                if abs(cube[f, j, i]) < np.inf:
+                    values[count] = cube[f, j, i]
+                    count += 1
+            centers[j, i] = center = _center(values, count)
+            # One of two is the center of the other: the noise of both is between them.
+            spreads[j, i] = spread = 2.0 if count == 2 else 1.0
+            for f in range(n if count > 1 else 0):
+                away = cube[f, j, i] - center
+                limit = sigma if away > 0 else low
+                if away * away > limit * limit * spread * _noise(quiet[f, j, i], photon[f], center, tolerance):
+                    marks[f, j, i] = 1
+                    lost += 1
     return lost
 
 

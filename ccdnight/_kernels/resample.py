@@ -21,8 +21,9 @@ Mesh = namedtuple("Mesh", ["x", "y", "quiet", "step"])
 #: as they are, variance (no rows if there is none), flags.
 Piece = namedtuple("Piece", ["good", "data", "variance", "flags", "first", "height"])
 
-#: Rows of the output, all of shape (k, nx): value, variance, variance of the frame's sky uninterpolated; sums over all frames of
-#: values that were not to be used and their number, of flags (or) and of frames that look at the pixel.
+#: Rows of the output, all of shape (k, nx): value, variance, variance of the frame's sky as it is before it is
+#: interpolated; over all frames the sum of values that were not to be used, their number, all flags, and how many
+#: frames look at the pixel.
 Target = namedtuple("Target", ["value", "variance", "quiet", "spare", "spares", "flags", "seen"])
 
 

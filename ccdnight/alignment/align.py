@@ -1,7 +1,6 @@
 """Frames of one field brought to one system of coordinates by the stars that they share."""
 
 from dataclasses import dataclass, replace
-
 from pathlib import PurePath
 
 import numpy as np
@@ -133,11 +132,14 @@ def _refuse_nothing(found, place, base):
 
 def _gathered(opened, found, reference, base, absolute):
     good = [number for number, item in enumerate(found) if item.transform.aligned]
-    words = absolute or {
-        "header": "absolute positions are as good as the header of the reference",
-        "pointing": "absolute positions are as good as the pointing in the header",
-        "assumed": "absolute positions are not known: an arbitrary origin",
-    }[base.start.source]
+    words = (
+        absolute
+        or {
+            "header": "absolute positions are as good as the header of the reference",
+            "pointing": "absolute positions are as good as the pointing in the header",
+            "assumed": "absolute positions are not known: an arbitrary origin",
+        }[base.start.source]
+    )
 
     def make(number):
         item = found[number]

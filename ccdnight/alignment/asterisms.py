@@ -158,7 +158,9 @@ def _triangles(points):
     corners |= set(combinations(range(min(len(points), 10)), 3))
     corners = np.array(sorted(corners), int).reshape(-1, 3)
     # The side opposite to each corner.
-    sides = np.stack([np.hypot(*(points[corners[:, i]] - points[corners[:, j]]).T) for i, j in ((1, 2), (0, 2), (0, 1))])
+    sides = np.stack(
+        [np.hypot(*(points[corners[:, i]] - points[corners[:, j]]).T) for i, j in ((1, 2), (0, 2), (0, 1))]
+    )
     order = np.argsort(sides, axis=0)
     corners = np.take_along_axis(corners, order.T, axis=1)
     short, middle, long = np.take_along_axis(sides, order, axis=0)

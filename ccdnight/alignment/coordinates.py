@@ -150,7 +150,9 @@ def _scale_from_cards(header, profile):
         scale = 206.264806 * size / length if size and length and size > 0 and length > 0 else None
     if (scale is None or not _SCALES[0] < scale < _SCALES[1]) and profile.pixel_scale:
         binning, standard = read_facts(header, profile).binning, profile.standard_binning
-        steps = [float(text.partition("x")[0]) if text.partition("x")[0].isdigit() else None for text in (binning, standard)]
+        steps = [
+            float(text.partition("x")[0]) if text.partition("x")[0].isdigit() else None for text in (binning, standard)
+        ]
         return profile.pixel_scale * (steps[0] / steps[1] if all(steps) else 1.0)
     return scale
 

@@ -42,7 +42,9 @@ def correlate_frames(first, second):
     surface = irfft2(rfft2(one, shape) * np.conj(rfft2(other, shape)), shape)
     row, column = np.unravel_index(np.argmax(surface), shape)
     far = np.ones(shape, bool)
-    far[np.ix_(np.arange(row - _PEAK, row + _PEAK) % shape[0], np.arange(column - _PEAK, column + _PEAK) % shape[1])] = False
+    far[
+        np.ix_(np.arange(row - _PEAK, row + _PEAK) % shape[0], np.arange(column - _PEAK, column + _PEAK) % shape[1])
+    ] = False
     deviation = float(np.std(surface[far]))
     height = float((surface[row, column] - np.mean(surface[far])) / deviation) if deviation > 0 else 0.0
     if height < _SIGNIFICANT:

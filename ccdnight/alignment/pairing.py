@@ -204,12 +204,24 @@ def _told(base, frame, wcs, one, gap, variance, keep, blank, blind, match):
     if frame.start.source != "assumed":
         correction = float(np.hypot(*(_to_base(middle, frame.start.wcs, base)[0] - middle - moved)))
     turned = np.degrees(np.arctan2(matrix[1, 0], (-1 if mirrored else 1) * matrix[1, 1]))
+    scale = float(np.sqrt(abs(np.linalg.det(matrix))))
     return replace(
-        blank, aligned=True, reason=_words(frame, count, correction, blind, match, base), dx=float(moved[0]),
-        dy=float(moved[1]), rotation=float(turned), scale=float(np.sqrt(abs(np.linalg.det(matrix)))),
-        mirrored=bool(mirrored), brightness=_brightness(base, frame, match), stars=count, residual=float(residual), correction=correction, matrix=matrix,
-        offset=offset, vectors=np.column_stack([one[keep], gap[keep]]),
-    )  # fmt: skip
+        blank,
+        aligned=True,
+        reason=_words(frame, count, correction, blind, match, base),
+        dx=float(moved[0]),
+        dy=float(moved[1]),
+        rotation=float(turned),
+        scale=scale,
+        mirrored=bool(mirrored),
+        stars=count,
+        residual=float(residual),
+        correction=correction,
+        brightness=_brightness(base, frame, match),
+        matrix=matrix,
+        offset=offset,
+        vectors=np.column_stack([one[keep], gap[keep]]),
+    )
 
 
 def _words(frame, count, correction, blind, match, base):

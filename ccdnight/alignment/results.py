@@ -97,7 +97,9 @@ class FrameTransform:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, np.ndarray):
-                value = np.round(value, 8 if item.name == "matrix" else 3).tolist() if np.isfinite(value).all() else None
+                value = (
+                    np.round(value, 8 if item.name == "matrix" else 3).tolist() if np.isfinite(value).all() else None
+                )
             elif isinstance(value, float):
                 value = round(value, 6) if np.isfinite(value) else None
             out[item.name] = value

@@ -24,9 +24,7 @@ _RESAMPLE = ["lanczos3", "bicubic", "bilinear", "nearest-neighbor", "interp", "a
 @click.option("--reference", type=click.Path(dir_okay=False), help="One of FILES, or another frame of the field.")
 @click.option("--grid", default="optimal", show_default=True, help="optimal, reference, first, or a FITS file's grid.")
 @click.option("--resample", type=click.Choice(_RESAMPLE), default="lanczos3", show_default=True)
-@click.option(
-    "--background", type=click.Choice(["match", "subtract", "none"]), default="match", show_default=True
-)
+@click.option("--background", type=click.Choice(["match", "subtract", "none"]), default="match", show_default=True)
 @click.option("--scale", type=click.Choice(["exposure", "stars", "none"]), default="exposure", show_default=True)
 @click.option("--weights", type=click.Choice(["sky", "none"]), default="sky", show_default=True)
 @click.option("--reject", type=click.Choice(["noise", "none"]), default="noise", show_default=True)

@@ -134,7 +134,9 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
     tell_of_compiling()
     night = Night(raw, profile=profile)
     asked = plan_file or night.plan(policy=policy, **choices)
-    result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar())
+    result = night.reduce(
+        out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar()
+    )
     code = exit_code(result)
     if as_json:
         print_json(_summary(result))

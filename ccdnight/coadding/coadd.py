@@ -9,7 +9,7 @@ from ccdnight._kernels.resample import Mesh
 from ccdnight.alignment.stars import detect_stars
 from ccdnight.coadding.describing import describe_coadd
 from ccdnight.coadding.grid import make_grid, nodes_of
-from ccdnight.coadding.inputs import facts_of, factors_of, gather_frames, refuse_mixtures, tolerance_of
+from ccdnight.coadding.inputs import factors_of, facts_of, gather_frames, refuse_mixtures, tolerance_of
 from ccdnight.coadding.interpolation import KERNELS, REPROJECT
 from ccdnight.coadding.levels import match_levels, mesh_at, sky_of_frame
 from ccdnight.coadding.shared import add_shared_variance
@@ -54,8 +54,8 @@ def coadd(
     Coadd frames of one field and filter.
 
     The frames are aligned by their stars, interpolated onto a common grid, brought to a common background, and
-    combined; surface brightness times pixel area, the light of a star, is kept. Memory is bounded by strips of the grid,
-    whatever the number of frames given as paths.
+    combined; the light of a star is kept. Memory is bounded by strips of the grid, whatever the number of frames that
+    are given as paths.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def coadd(
     method : {'average', 'median'}, optional
         How values are combined.
     align : {'auto', 'stars', 'wcs'}, optional
-        'stars' aligns the frames, 'wcs' takes their world coordinates as they are; 'auto' does that where `ccdnight.align`
-        has been there before.
+        'stars' aligns the frames, 'wcs' takes their world coordinates as they are; 'auto' does that where
+        `ccdnight.align` has been there before.
     reference : int, `~astropy.nddata.CCDData` or path-like, optional
         As for `ccdnight.align`.
     grid : {'optimal', 'reference', 'first'}, `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
@@ -139,12 +139,14 @@ def coadd(
 
         interpolate = reprojection(resample, place, found.coordinates, layers, recipe)
     maps = coadd_strips(layers, recipe, place, mem_limit=mem_limit, workers=workers, interpolate=interpolate)
-    add_shared_variance(maps, layers, facts, found, recipe)
+    add_shared_variance(maps, layers, facts, recipe)
     if background != "subtract":
         maps.data[...] += np.float32(common)
     options = given | {"sigma": sigma, "tolerance": tolerance}
     options["grid"] = grid if isinstance(grid, str) else "given"
-    result = make_ccd(maps.data, unit=found.opened[0].unit, meta=found.opened[0].header, sigma=maps.error, flags=maps.flags)
+    result = make_ccd(
+        maps.data, unit=found.opened[0].unit, meta=found.opened[0].header, sigma=maps.error, flags=maps.flags
+    )
     parts = Parts(found, facts, factors, layers, place, maps, exposure, common, detect_stars(result).fwhm)
     return describe_coadd(result, parts, options)
 
@@ -215,7 +217,9 @@ def _between(mesh, x, y):
     """Positions in the frame of pixels of the grid."""
     from scipy.ndimage import map_coordinates
 
-    return [map_coordinates(nodes, [y / mesh.step, x / mesh.step], order=1, mode="nearest") for nodes in (mesh.x, mesh.y)]
+    return [
+        map_coordinates(nodes, [y / mesh.step, x / mesh.step], order=1, mode="nearest") for nodes in (mesh.x, mesh.y)
+    ]
 
 
 def _area(x, y, step):

@@ -1,4 +1,4 @@
-"""Noise that interpolation has spread over neighboring pixels: by how much apertures are noisier than their pixels say."""
+"""Noise that interpolation has spread over neighboring pixels, and by how much apertures are noisier than those say."""
 
 import numpy as np
 

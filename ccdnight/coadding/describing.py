@@ -114,7 +114,9 @@ def _record(out, parts, options):
             out.meta[f"IMG{number:03d}"] = short_name(layer.item.name)
         told = {"weight": round(float(share), 6), "scale": layer.factor, "offset": round(layer.offset, 5)}
         told["rejected"] = parts.maps.rejected[number - 1]
-        record_step(out, "coadd", inputs=[(short_name(layer.item.name), layer.item.digest, "frame")], **(options | told))
+        record_step(
+            out, "coadd", inputs=[(short_name(layer.item.name), layer.item.digest, "frame")], **(options | told)
+        )
     left = "; ".join(f"{short_name(name)} left out: {why}" for name, why in parts.alignment.failures.items())
     words = f"{len(parts.layers)} frames, {options['method']}, {options['resample']}"
     out.meta["HISTORY"] = printable(f"coadd: {words}")

@@ -80,7 +80,9 @@ def _given(grid):
         msg = f"grid is a {type(grid).__name__}; allowed are {', '.join(GRIDS)}, a WCS and a header"
         raise InputError(msg)
     if not grid.has_celestial or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        msg = f"grid: celestial axes and a shape are needed; it has the shape {shape} (array_shape, or NAXIS1 and NAXIS2)"
+        msg = (
+            f"grid: celestial axes and a shape are needed; it has the shape {shape} (array_shape, or NAXIS1 and NAXIS2)"
+        )
         raise InputError(msg)
     return Grid(grid.celestial, tuple(int(n) for n in shape))
 

@@ -105,7 +105,7 @@ def gather_frames(frames, alignment, workers, reference=None):
         raise InputError(msg)
     if isinstance(frames, Alignment):
         if len(frames) < 2:
-            msg = f"frames: one frame only is aligned; at least 2 are needed: {frames.failures}"
+            msg = f"frames: one frame only is aligned; at least 2 are needed: {'; '.join(frames.failures.values())}"
             raise InputError(msg)
         return frames
     opened = open_frames(frames, least=2)
@@ -238,6 +238,7 @@ def factors_of(facts, transforms, scale):
         return np.median(light) / light, usual
     values = None if isinstance(scale, str) else np.asarray(scale, float)
     if values is None or values.shape != (len(facts),) or not (np.isfinite(values) & (values > 0)).all():
-        msg = f"scale = {scale!r}; allowed are 'exposure', 'stars', 'none' and a positive factor for each of {len(facts)} frames"
+        allowed = f"'exposure', 'stars', 'none' and a positive factor for each of {len(facts)} frames"
+        msg = f"scale = {scale!r}; allowed are {allowed}"
         raise InputError(msg)
     return values, usual

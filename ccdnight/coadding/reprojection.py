@@ -97,8 +97,12 @@ def _put(name, layer, piece, wcs, target, start, out, part):
         variance = map_coordinates(np.where(bad, 0, piece.variance), at, order=1) * scale**2
     out.seen[...] += inside
     _put_flags(piece, at, inside & touched, scale, layer.offset, out)
-    for target, values in ((out.value, value * scale - layer.offset), (out.variance, variance * part), (out.quiet, quiet)):
-        target[...] = np.where(good, values, np.nan)
+    for place, values in (
+        (out.value, value * scale - layer.offset),
+        (out.variance, variance * part),
+        (out.quiet, quiet),
+    ):
+        place[...] = np.where(good, values, np.nan)
     return part * float(good.sum()), int(good.sum())
 
 

@@ -5,7 +5,7 @@ import numpy as np
 __all__ = ["add_shared_variance"]
 
 
-def add_shared_variance(maps, layers, facts, found, recipe):
+def add_shared_variance(maps, layers, facts, recipe):
     """
     Add what the masters' noise contributes beyond that of independent frames.
 
@@ -21,8 +21,6 @@ def add_shared_variance(maps, layers, facts, found, recipe):
         The frames.
     facts : list of Facts
         With the variance that the masters bring.
-    found : Alignment
-        Where the frames lie.
     recipe : Recipe
         Tells how frames are weighted.
     """

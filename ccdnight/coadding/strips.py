@@ -99,7 +99,7 @@ class _Rows:
     def __init__(self, values, variances):
         self.shape, self._values, self._variances = values.shape, values, variances
 
-    def fill(self, rows, out, exclude):
+    def fill(self, rows, out, _exclude):
         out[...] = self._values[rows]
 
     def variance(self, rows):
