@@ -251,4 +251,4 @@ def put_coordinates(header, wcs):
         header[card.keyword] = (card.value, printable(card.comment))
     for i in (1, 2):
         for j in (1, 2):
-            header[f"CD{i}_{j}"] = (float(matrix[i - 1, j - 1]), "[deg/pixel] linear part of the world coordinates")
+            header[f"CD{i}_{j}"] = (float(matrix[i - 1, j - 1]), "[deg/pixel]")

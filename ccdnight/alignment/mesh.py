@@ -44,12 +44,17 @@ def cell_medians(data, size):
     if empty.any():
         nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
         out = out[tuple(nearest)]
-    return median_filter(out, size=3, mode="nearest") if min(out.shape) > 2 else out
+    if min(out.shape) < 3:
+        return out
+    smooth = median_filter(out, size=3, mode="nearest")
+    away = np.abs(out - smooth)
+    # A slope is no outlier: cells at the edge differ from their neighborhood by as much as all the others do.
+    return np.where(away > 5 * np.median(away) + 1e-12, smooth, out)
 
 
 def spread_cells(cells, shape, size):
     """
-    Bilinear interpolation between the centers of cells.
+    Bilinear interpolation between the centers of cells, and extrapolation to the edges.
 
     Parameters
     ----------
@@ -75,6 +80,10 @@ def spread_cells(cells, shape, size):
 
 def _between(cells, length, size):
     """The two cells that a pixel lies between, and the part of the second."""
-    place = np.clip((np.arange(length) + 0.5) / size - 0.5, 0, cells - 1)
-    low = np.minimum(place.astype(int), cells - 1)
-    return low, np.minimum(low + 1, cells - 1), place - low
+    # The last cell may be a narrow one, whose center lies before the middle of a whole one.
+    centers = (np.minimum((np.arange(cells) + 1) * size, length) + np.arange(cells) * size - 1) / 2
+    if cells == 1:
+        return np.zeros(length, int), np.zeros(length, int), np.zeros(length)
+    low = np.clip(np.searchsorted(centers, np.arange(length), side="right") - 1, 0, cells - 2)
+    # Beyond the outermost centers the slope goes on, by half a cell at most.
+    return low, low + 1, (np.arange(length) - centers[low]) / (centers[low + 1] - centers[low])

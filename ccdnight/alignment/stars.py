@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdnight.alignment.mesh import cell_medians, spread_cells
 from ccdnight.exceptions import InputError
+from ccdnight.flags import flag_value
 from ccdnight.products import flags_of
 from ccdnight.statistics import sample_pixels
 
@@ -15,6 +16,10 @@ __all__ = ["Stars", "detect_stars"]
 _FWHM = 2.354820045
 #: Peaks that are measured at most, and rounds of the windows.
 _MOST, _ROUNDS = 4000, 12
+#: Full width from which on a pixel that stands alone cannot be a star.
+_DESPIKED = 2.5
+#: Full width that is looked for at most.
+_WIDEST = 12.0
 #: Light of the four neighbors over that of the peak below which it is a hot pixel or a cosmic ray: a star of a full
 #: width of 1.2 pixels has 0.13 and more, wherever in its pixel it stands.
 _SHARPEST = 0.1
@@ -110,12 +115,16 @@ def detect_stars(ccd, *, threshold=5.0, limit=1000):
         msg += "positive numbers are needed"
         raise InputError(msg)
     data, bad = _without_background(ccd)
-    fwhm = 3.0
-    for _ in range(3):
+    fwhm, flagged = 3.0, _knows_outliers(ccd)
+    for _ in range(5):
         stars, measured = _round(data, bad, fwhm, threshold)
+        if not flagged and measured > _DESPIKED:
+            flagged = True
+            _take_spikes_off(data)
+            stars, measured = _round(data, bad, fwhm, threshold)
         if not np.isfinite(measured) or 0.7 < measured / fwhm < 1.4:
             break
-        fwhm = float(np.clip(measured, 1.2, 12.0))
+        fwhm = float(np.clip(measured, 1.2, _WIDEST))
     return stars.brightest(limit)
 
 
@@ -127,6 +136,25 @@ def _without_background(ccd):
     data -= spread_cells(cell_medians(data, 64), data.shape, 64)
     data[bad | ~np.isfinite(data)] = 0
     return data, bad
+
+
+def _knows_outliers(ccd):
+    """Whether bad pixels or cosmic rays have been flagged before."""
+    return bool((flags_of(ccd) & flag_value("BAD_PIXEL", "COSMIC_RAY")).any())
+
+
+def _take_spikes_off(data):
+    """
+    Replace pixels that stand alone by their neighbors, in place: hot pixels within a star move it.
+
+    Of stars as wide as 2.5 pixels the neighbors have half of the brightest pixel and more.
+    """
+    noise = _scatter(data)
+    rows, columns = np.nonzero(data[1:-1, 1:-1] > 8 * noise)
+    rows, columns = rows + 1, columns + 1
+    near = np.sort([data[rows + dy, columns + dx] for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))], axis=0)
+    alone = near[-2] < 0.35 * data[rows, columns] if rows.size else np.empty(0, bool)
+    data[rows[alone], columns[alone]] = (0.5 * (near[1] + near[2]))[alone]
 
 
 def _round(data, bad, fwhm, threshold):
@@ -147,8 +175,12 @@ def _round(data, bad, fwhm, threshold):
     snr = flux / (pixel_noise * 2 * np.sqrt(np.pi) * np.maximum(sigma, 0.3))
     good = np.isfinite(x) & (flux > 0) & (np.hypot(x - columns, y - rows) < max(2.0, fwhm)) & (sigma > 0.35)
     good &= _inside(x, y, data.shape)
-    # What fills its window is no star.
-    good &= sigma < 1.9 * fwhm / _FWHM
+    full = good & (sigma >= 1.9 * fwhm / _FWHM)
+    # What fills its window is no star, unless most of them do: then the window is too small.
+    solid = good & ~full & (sigma > 0.7 * fwhm / _FWHM) & (snr > 20)
+    if full.sum() > (good & ~full & (snr > 10)).sum() and solid.sum() < 3 and fwhm < _WIDEST:
+        return nobody, 2 * fwhm
+    good &= ~full
     width = _typical(sigma[good], snr[good])
     good &= (sigma > _WIDTHS[0] * width) & (sigma < _WIDTHS[1] * width)
     good &= ~_flagged_core(bad, x, y)
