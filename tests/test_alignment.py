@@ -84,7 +84,7 @@ def test_little_overlap():
 
 def test_residuals_are_told():
     """As many vectors as stars, and their length is the residual that is told."""
-    frames, stars, other = pair(60, shift=(8.0, 3.0))
+    frames, *_ = pair(60, shift=(8.0, 3.0))
     found = align(frames, reference=0)
     transform = found.transforms[1]
     assert 0 < transform.residual < 0.05
@@ -206,8 +206,14 @@ class TestCoordinates:
         assert (start.wcs.sip is None) == named
         assert "SIP" in start.notes[0]
 
-    @pytest.mark.parametrize(("cards", "word"), [({"CDELT1": 0.0}, ""), ({"CTYPE1": "X", "CTYPE2": "Y"}, "not celestial"),
-                                                 ({"CDELT1": 1e5, "CDELT2": 1e5}, "arcsec")])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("cards", "word"),
+        [
+            ({"CDELT1": 0.0}, ""),
+            ({"CTYPE1": "X", "CTYPE2": "Y"}, "not celestial"),
+            ({"CDELT1": 1e5, "CDELT2": 1e5}, "arcsec"),
+        ],
+    )
     def test_nonsense_is_no_start(self, cards, word):
         header = coordinates().to_header()
         header.update(cards)
@@ -269,7 +275,7 @@ class TestRefusals:
 
     def test_no_common_stars(self):
         frames = [make_image(*star_field(40, seed), seed=seed) for seed in (1, 2)]
-        with pytest.raises(InputError, match="no common stars: 3. stars, and 3. of the reference"):
+        with pytest.raises(InputError, match=r"no common stars: 3\d stars, and 3\d of the reference"):
             align(frames)
 
     def test_one_of_three(self):
@@ -412,7 +418,7 @@ class TestRealFrames:
         assert found.residual < 0.2
         assert found[0].wcs is not None
 
-    def test_arcsat_shifted_by_tens_of_pixels(self, realdata, tmp_path):
+    def test_arcsat_shifted_by_tens_of_pixels(self, realdata):
         """A raw frame against itself, cut elsewhere."""
         path = next((realdata / "arcsat-2025-06-01").glob("Cats*_r_*"))
         with fits.open(path) as hdus:

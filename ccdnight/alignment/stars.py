@@ -177,7 +177,7 @@ def _round(data, bad, fwhm, threshold):
     good &= _inside(x, y, data.shape)
     full = good & (sigma >= 1.9 * fwhm / _FWHM)
     # What fills its window is no star, unless most of them do: then the window is too small.
-    solid = good & ~full & (sigma > 0.7 * fwhm / _FWHM) & (snr > 20)
+    solid = good & ~full & (sigma > 0.7 * fwhm / _FWHM) & (snr > 8)
     if full.sum() > (good & ~full & (snr > 10)).sum() and solid.sum() < 3 and fwhm < _WIDEST:
         return nobody, 2 * fwhm
     good &= ~full
