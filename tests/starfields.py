@@ -17,6 +17,15 @@ def star_field(count, seed=0, shape=(240, 260), flux=(3000, 2e5), margin=25):
     return x, y, np.exp(rng.uniform(*np.log(flux), count))
 
 
+def lattice(seed=0):
+    """The same for stars that stand apart, at every place between the pixels."""
+    rng = np.random.default_rng(seed)
+    x, y = (
+        item.ravel() + rng.uniform(-3, 3, 25) for item in np.meshgrid(np.linspace(35, 225, 5), np.linspace(35, 205, 5))
+    )
+    return x, y, np.exp(rng.uniform(np.log(2e4), np.log(3e5), 25))
+
+
 def moved(x, y, *, shift=(0.0, 0.0), angle=0.0, mirrored=False, scale=1.0, shape=(240, 260)):
     """Where stars are after mirroring, rotation about the middle, and a shift."""
     u, v = x - (shape[1] - 1) / 2, y - (shape[0] - 1) / 2
@@ -52,9 +61,9 @@ def make_image(
     return ccd
 
 
-def dithered(shifts, *, count=40, seed=0, with_wcs=True, **more):
+def dithered(shifts, *, count=40, seed=0, with_wcs=True, stars=None, **more):
     """Frames of one field; stars of the first, where its shift is 0."""
-    x, y, flux = star_field(count, seed)
+    x, y, flux = star_field(count, seed) if stars is None else stars
     frames = []
     for number, shift in enumerate(shifts):
         wcs = coordinates(shift) if with_wcs else None

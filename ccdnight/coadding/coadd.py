@@ -89,7 +89,8 @@ def coadd(
         Threshold; pixels beside those are left out from half of it on. Twice of it counts below the median.
     tolerance : float, optional
         Part of the signal above the sky that is added to the noise: what a change of the seeing does to a star. By
-        default as much as the measured widths and brightnesses of the frames ask for, and at most 0.3.
+        default as much as the measured widths and brightnesses of the frames ask for, 0.08 to 0.6; 0.3 where they are
+        not known.
     exclude : iterable of str, optional
         Flags of pixels that are left out; by default all but LOW_WEIGHT.
     mem_limit : float, optional
@@ -186,6 +187,7 @@ def _layers(found, facts, factors, grid, recipe, background, workers):
     levels = np.full((len(skies), columns[0].size), np.nan)
     for number, (item, wcs, sky) in enumerate(zip(found.opened, found.coordinates, skies, strict=True)):
         x, y, step = nodes_of(grid, wcs, item.shape)
+        _refuse_outside(item, x, y)
         area = _area(x, y, step)
         quiet = mesh_at(sky.variance, x, y)
         photon = factors[number] * area / facts[number].gain if facts[number].gain else 0.0
@@ -194,16 +196,22 @@ def _layers(found, facts, factors, grid, recipe, background, workers):
         at = _between(mesh, *columns)
         inside = (at[0] >= 0) & (at[1] >= 0) & (at[0] <= item.shape[1] - 1) & (at[1] <= item.shape[0] - 1)
         levels[number, inside] = factors[number] * area * mesh_at(sky.level, *at)[inside]
-    seeing = np.isfinite(levels).any(1)
-    if not seeing.all():
-        msg = f"{found.opened[int(np.argmin(seeing))].name}: does not lie on the grid of the coadd"
-        raise InputError(msg)
     offsets = match_levels(levels)
     common = float(np.mean(offsets))
     for layer, offset in zip(layers, offsets, strict=True):
         # Outliers are told above the sky: the level is taken off, and the common one given back at the end.
         layer.offset = common if background == "none" else float(offset)
     return layers, common
+
+
+def _refuse_outside(item, x, y):
+    """A frame of which the grid shows nothing."""
+    known = np.isfinite(x) & np.isfinite(y)
+    ny, nx = item.shape
+    beyond = not known.any() or max(x[known].min() - nx, y[known].min() - ny, -x[known].max(), -y[known].max()) > 0
+    if beyond:
+        msg = f"{item.name}: does not lie on the grid of the coadd"
+        raise InputError(msg)
 
 
 def _places(grid):

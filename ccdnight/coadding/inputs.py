@@ -14,8 +14,10 @@ from ccdnight.readout import find_profile
 
 __all__ = ["Facts", "factors_of", "facts_of", "gather_frames", "refuse_mixtures", "tolerance_of"]
 
-#: Tolerance for stars at the least and at most; stars in common and width from which on their width is believed.
-_LEAST, _LARGEST, _MEASURED, _NARROW = 0.08, 0.3, 8, 2.5
+#: Tolerance for stars at the least, at most, and where nothing is known.
+_LEAST, _LARGEST, _UNKNOWN = 0.08, 0.6, 0.3
+#: Stars in common, and full width in pixels, from which on a width is believed.
+_MEASURED, _NARROW = 8, 2.5
 ALIGNMENTS = ("auto", "stars", "wcs")
 
 
@@ -181,13 +183,13 @@ def tolerance_of(transforms, factors):
     Returns
     -------
     float
-        At most 0.3, which is also taken where widths are not known or too narrow to be interpolated well.
+        0.3 where widths are not known or too narrow to be interpolated well.
     """
     widths = np.array([item.fwhm for item in transforms])
     light = np.array([item.brightness for item in transforms]) * factors
     few = any(item.stars < _MEASURED for item in transforms)
     if few or not (np.isfinite(widths).all() and np.isfinite(light).all()) or widths.min() < _NARROW:
-        return _LARGEST
+        return _UNKNOWN
     change = [np.abs(values / np.median(values) - 1).max() for values in (widths, light)]
     return float(min(_LARGEST, _LEAST + 2.0 * change[0] + 0.25 * change[1]))
 
