@@ -33,8 +33,7 @@ SHIFTS = [(0.0, 0.0), (7.3, -4.6), (-5.5, 9.2), (3.8, 6.1), (-8.1, -2.7)]
 
 def resampled(data, x, y, name, *, variance=None, flags=None, factor=1.0, offset=0.0):
     """The compiled interpolation at positions that are linear in the output pixels."""
-    ny, nx = data.shape
-    shape = x.shape
+    ny, shape = len(data), x.shape
     step = 8
     rows, columns = (np.arange(-(-n // step) + 1) * step for n in shape)
     grid = [_linear(item, rows, columns) for item in (x, y)]
@@ -330,7 +329,7 @@ class TestCoadd:
         for one, two in ((image.data, other.data), (image.flags, other.flags), (image.coverage, other.coverage)):
             assert np.array_equal(one, two, equal_nan=True)
 
-    def test_median(self, night, image):
+    def test_median(self, image):
         other = coadd(image.alignment, method="median")
         good = (image.flags == 0) & (image.coverage == 5) & (image.data < 110)
         assert np.median(other.data[good]) == pytest.approx(np.median(image.data[good]), abs=0.3)

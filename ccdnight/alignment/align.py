@@ -7,7 +7,7 @@ import numpy as np
 
 from ccdnight.alignment.absolute import absolute_coordinates
 from ccdnight.alignment.coordinates import Start, put_coordinates, start_coordinates
-from ccdnight.alignment.opening import open_frames
+from ccdnight.alignment.opening import open_frames, threads_for
 from ccdnight.alignment.pairing import Frame, pair_frames
 from ccdnight.alignment.results import Alignment, FrameTransform
 from ccdnight.alignment.stars import detect_stars
@@ -64,7 +64,7 @@ def align(frames, *, reference=None, catalog=None, solve=False, threshold=5.0, w
     opened = open_frames(frames, least=2 if reference is None or isinstance(reference, int | np.integer) else 1)
     place, outside = _find_reference(frames, opened, reference)
     every = [*opened, *outside]
-    parts = map_list(lambda item: _look(item, threshold), every, workers=workers)
+    parts = map_list(lambda item: _look(item, threshold), every, workers=threads_for(every, workers))
     place = _best(parts) if place is None else place
     base, absolute = parts[place], ""
     if catalog is not None or solve:

@@ -11,13 +11,17 @@ from ccdnight import storage
 from ccdnight._inputs import frame_list
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError, InputError
+from ccdnight.execution import default_workers
 from ccdnight.flags import FLAGS
 from ccdnight.products import flags_of, header_of, make_ccd, read_ccd, sigma_of
 from ccdnight.provenance import digest_bytes, digest_file, records_of
 from ccdnight.readout import find_profile, read_frame
 from ccdnight.readout import trim as trim_frame
 
-__all__ = ["Opened", "open_frames"]
+__all__ = ["Opened", "open_frames", "threads_for"]
+
+#: Bytes for frames that are held whole, and for a pixel of one that is looked at.
+_WHOLE_FRAMES, _BYTES = 8e8, 24
 
 
 @dataclass
@@ -105,6 +109,27 @@ class Opened:
 
     def __post_init__(self):
         self._flags = None if self._ccd is None else flags_of(self._ccd)
+
+
+def threads_for(opened, workers, limit=_WHOLE_FRAMES):
+    """
+    Threads that may hold a whole frame each.
+
+    Parameters
+    ----------
+    opened : list of Opened
+        The frames.
+    workers : int or None
+        Threads that were asked for.
+    limit : float, optional
+        Bytes for the frames of all threads.
+
+    Returns
+    -------
+    int
+    """
+    largest = max(float(np.prod(item.shape)) for item in opened) * _BYTES
+    return max(1, min(default_workers() if workers is None else workers, int(limit / largest)))
 
 
 def _variance(array, kind):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdnight._inputs import positive
 from ccdnight._kernels.resample import Mesh
+from ccdnight.alignment.opening import threads_for
 from ccdnight.alignment.stars import detect_stars
 from ccdnight.coadding.describing import describe_coadd
 from ccdnight.coadding.grid import make_grid, nodes_of
@@ -30,6 +31,8 @@ _CHOICES = {
 }
 #: A flag that says how a pixel came about, and not that it is wrong.
 _HARMLESS = ("LOW_WEIGHT",)
+#: Side of the part of a coadd in which the width of its stars is measured.
+_MEASURED = 1536
 
 
 def coadd(
@@ -148,8 +151,16 @@ def coadd(
     result = make_ccd(
         maps.data, unit=found.opened[0].unit, meta=found.opened[0].header, sigma=maps.error, flags=maps.flags
     )
-    parts = Parts(found, facts, factors, layers, place, maps, exposure, common, detect_stars(result).fwhm)
+    parts = Parts(found, facts, factors, layers, place, maps, exposure, common, detect_stars(_middle_of(result)).fwhm)
     return describe_coadd(result, parts, options)
+
+
+def _middle_of(result):
+    """As much of a coadd as it takes to measure the width of its stars."""
+    ny, nx = result.data.shape
+    rows, columns = min(ny, _MEASURED), min(nx, _MEASURED)
+    part = slice((ny - rows) // 2, (ny + rows) // 2), slice((nx - columns) // 2, (nx + columns) // 2)
+    return make_ccd(result.data[part], unit=result.unit, flags=result.flags[part])
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,9 @@ def _excluded(names):
 
 def _layers(found, facts, factors, grid, recipe, background, workers):
     """Every frame with its place, its sky and its level; and the level of the sky that they have in common."""
-    skies = map_list(lambda item: sky_of_frame(item, recipe.exclude), found.opened, workers=workers)
+    skies = map_list(
+        lambda item: sky_of_frame(item, recipe.exclude), found.opened, workers=threads_for(found.opened, workers)
+    )
     layers, columns = [], _places(grid)
     levels = np.full((len(skies), columns[0].size), np.nan)
     for number, (item, wcs, sky) in enumerate(zip(found.opened, found.coordinates, skies, strict=True)):
