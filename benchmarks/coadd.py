@@ -145,7 +145,7 @@ def one_truth(size, seed, satellites):
     out["pull uncorrected"] = pulls * image.meta["NOISCORR"]
     out["bright"] = int(bright.sum())
     out |= _cosmic_rays(image, truth, names)
-    out |= _cores(image, inside[edge & (light > 2000)])
+    out |= _cores(image, truth, names, inside[edge & (light > 2000)])
     out["NOISCORR"], out["NOISMEAS"] = image.meta["NOISCORR"], image.meta.get("NOISMEAS", np.nan)
     out["FWHM in"], out["FWHM out"] = image.meta["FWHMIN"], image.meta["FWHM"]
     out["footprint"] = _footprint(image)
@@ -166,15 +166,7 @@ def _aligned(image, truth, names):
 def _cosmic_rays(image, truth, names):
     """Pixels of cosmic rays (and of all the coadd) that lie more than 6 sigma above the coadd without noise."""
     perfect = noiseless(truth, names, image)
-    hit = np.zeros(image.shape, bool)
-    for number, name in enumerate(names):
-        rows, columns = np.nonzero(truth.cosmic_rays(name) > 30)
-        x, y = in_coadd(image, number, np.column_stack([columns, rows])).T
-        for dx in (-1, 0, 1):
-            for dy in (-1, 0, 1):
-                r, c = np.rint(y + dy).astype(int), np.rint(x + dx).astype(int)
-                good = (r >= 0) & (c >= 0) & (r < hit.shape[0]) & (c < hit.shape[1])
-                hit[r[good], c[good]] = True
+    hit = _hit(image, truth, names)
     sigma, flags = image.uncertainty.array, np.array(image.flags)
     for number, name in enumerate(names):
         # The light of a saturated star is not what a frame can show.
@@ -193,13 +185,28 @@ def _cosmic_rays(image, truth, names):
             "sky pull": float(1.4826 * np.median(np.abs(away[clean] / sigma[clean])))}  # fmt: skip
 
 
-def _cores(image, at):
-    """Stars in whose 5 x 5 core pixels a value was rejected although no frame has a flag there."""
+def _cores(image, truth, names, at):
+    """Stars in whose 5 x 5 core pixels values were rejected, cosmic rays through the core not counted."""
     whole = coadd(image.alignment, reject="none")
-
     lost = np.asarray(whole.coverage, int) - np.asarray(image.coverage, int)
-    cut = [lost[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].sum() for x, y in np.rint(at)]
+    hit = _hit(image, truth, names)
+    places = [(slice(int(y) - 2, int(y) + 3), slice(int(x) - 2, int(x) + 3)) for x, y in np.rint(at)]
+    cut = [int(lost[place].sum()) for place in places if not hit[place].any()]
     return {"cores": len(cut), "cores clipped": int(np.count_nonzero(cut)), "values lost": int(np.sum(cut))}
+
+
+def _hit(image, truth, names):
+    """Pixels of the coadd, and their neighbors, that a cosmic ray hit in a frame."""
+    hit = np.zeros(image.shape, bool)
+    for number, name in enumerate(names):
+        rows, columns = np.nonzero(truth.cosmic_rays(name) > 30)
+        x, y = in_coadd(image, number, np.column_stack([columns, rows])).T
+        for dx in (-1, 0, 1):
+            for dy in (-1, 0, 1):
+                r, c = np.rint(y + dy).astype(int), np.rint(x + dx).astype(int)
+                good = (r >= 0) & (c >= 0) & (r < hit.shape[0]) & (c < hit.shape[1])
+                hit[r[good], c[good]] = True
+    return hit
 
 
 def _footprint(image):

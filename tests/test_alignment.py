@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 from starfields import SCALE, coordinates, dithered, make_image, moved, star_field
 
 from ccdnight import align, read_ccd, write_ccd
-from ccdnight.alignment import detect_stars
+from ccdnight.alignment import detect_stars, plot_residuals
 from ccdnight.alignment.asterisms import fit_linear, match_lists
 from ccdnight.alignment.coordinates import fit_coordinates, put_coordinates, start_coordinates
 from ccdnight.exceptions import InputError
@@ -433,6 +433,16 @@ class TestRealFrames:
         """Six different targets."""
         with pytest.raises(InputError, match="no common stars"):
             align(sorted((realdata / "nickel-2024-05-13").glob("d10[4-8]*")))
+
+
+def test_residuals_are_drawn():
+    """One vector for each star of each frame but the reference."""
+    frames, _ = dithered([(0, 0), (5.0, 3.0), (2.0, -4.0)])
+    found = align(frames, reference=0)
+    ax = plot_residuals(found)
+    assert [len(item.U) for item in ax.collections] == [item.stars for item in found.transforms[1:]]
+    assert "frame1.fits: 0.0" in ax.get_legend().get_texts()[0].get_text()
+    assert plot_residuals([]) is not ax
 
 
 def test_files_are_left_as_they_are(tmp_path):
