@@ -129,7 +129,7 @@ def one_truth(size, seed, satellites):
     ny, nx = image.shape
     full = np.asarray(image.coverage)
     edge = (inside > radius + 20).all(1) & (inside[:, 0] < nx - radius - 20) & (inside[:, 1] < ny - radius - 20)
-    chosen = edge & (lone > 2.2 * radius + 6) & (light > 300)
+    chosen = edge & (lone > 2.2 * radius + 6) & (light > 300) & ~_saturated(truth, names, at)
     chosen[edge] &= full[np.rint(inside[edge, 1]).astype(int), np.rint(inside[edge, 0]).astype(int)] >= 3
     flux, error = photometry(image, inside[chosen], radius)
     keep = np.isfinite(flux)
@@ -151,6 +151,14 @@ def one_truth(size, seed, satellites):
     out["footprint"] = _footprint(image)
     shutil.rmtree(folder)
     return out, image
+
+
+def _saturated(truth, names, at):
+    """Stars of the first frame of which a pixel is at full well in it, flagged or not: their light is not all there."""
+    full = truth.saturated(names[0])
+    rows, columns = np.rint(at[:, 1]).astype(int), np.rint(at[:, 0]).astype(int)
+    near = [full[max(r - 6, 0) : r + 7, max(c - 6, 0) : c + 7].any() for r, c in zip(rows, columns, strict=True)]
+    return np.array(near)
 
 
 def _aligned(image, truth, names):
