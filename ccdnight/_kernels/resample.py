@@ -53,33 +53,147 @@ def resample_rows(piece, mesh, table, squares, start, factor, offset, out):
         Sum over the pixels of the part of a pixel's variance that the interpolation leaves, and their number.
     """
     k, nx = out.value.shape
-    phases, step = table.shape[0] - 1, mesh.step
+    step, taps = mesh.step, table.shape[1]
+    room = np.empty((2, step + taps, step))
     total, count = 0.0, 0
-    for j in range(k):
-        row = start + j
-        node = row // step
-        part = (row - node * step) / step
+    for node in range(start // step, (start + k - 1) // step + 1):
+        top, bottom = max(node * step - start, 0), min((node + 1) * step - start, k)
         for cell in range((nx + step - 1) // step):
-            left = cell * step
-            width = min(step, nx - left)
-            # Along a row the positions are linear between two nodes.
-            x0 = (1 - part) * mesh.x[node, cell] + part * mesh.x[node + 1, cell]
-            x1 = (1 - part) * mesh.x[node, cell + 1] + part * mesh.x[node + 1, cell + 1]
-            y0 = (1 - part) * mesh.y[node, cell] + part * mesh.y[node + 1, cell]
-            y1 = (1 - part) * mesh.y[node, cell + 1] + part * mesh.y[node + 1, cell + 1]
-            q0 = (1 - part) * mesh.quiet[node, cell] + part * mesh.quiet[node + 1, cell]
-            q1 = (1 - part) * mesh.quiet[node, cell + 1] + part * mesh.quiet[node + 1, cell + 1]
-            area = _area(mesh, node, cell)
-            scale = factor * area
-            for i in range(width):
-                t = i / step
-                x, y = x0 + t * (x1 - x0), y0 + t * (y1 - y0)
-                quiet = (q0 + t * (q1 - q0)) * scale * scale
-                square = _one(piece, x, y, table, squares, phases, scale, offset, j, left + i, quiet, out)
-                if square > 0:
-                    total += square
-                    count += 1
+            left, right = cell * step, min((cell + 1) * step, nx)
+            block = top, bottom, left, right
+            scale = factor * _area(mesh, node, cell)
+            done, square = _block(piece, mesh, table, squares, node, cell, block, start, scale, offset, room, out)
+            if done == 0:
+                done, square = _pixels(piece, mesh, table, squares, node, cell, block, start, scale, offset, out)
+            total += square
+            count += max(done, 0)
     return total, count
+
+
+@kernel
+def _corner(mesh, node, cell, v, t):
+    """Position at a place between four nodes."""
+    x0 = (1 - v) * mesh.x[node, cell] + v * mesh.x[node + 1, cell]
+    x1 = (1 - v) * mesh.x[node, cell + 1] + v * mesh.x[node + 1, cell + 1]
+    y0 = (1 - v) * mesh.y[node, cell] + v * mesh.y[node + 1, cell]
+    y1 = (1 - v) * mesh.y[node, cell + 1] + v * mesh.y[node + 1, cell + 1]
+    return x0 + t * (x1 - x0), y0 + t * (y1 - y0)
+
+
+@kernel
+def _pixels(piece, mesh, table, squares, node, cell, block, start, scale, offset, out):
+    """Pixel by pixel, each at its own phase: number of values and sum of their squared weights."""
+    phases, step = table.shape[0] - 1, mesh.step
+    top, bottom, left, right = block
+    total, count = 0.0, -1
+    for j in range(top, bottom):
+        v = (start + j - node * step) / step
+        x0, y0 = _corner(mesh, node, cell, v, 0.0)
+        x1, y1 = _corner(mesh, node, cell, v, 1.0)
+        q0, q1 = _quiet(mesh, node, cell, v)
+        for i in range(left, right):
+            t = (i - left) / step
+            x, y = x0 + t * (x1 - x0), y0 + t * (y1 - y0)
+            quiet = (q0 + t * (q1 - q0)) * scale * scale
+            square = _one(piece, x, y, table, squares, phases, scale, offset, j, i, quiet, out)
+            if square > 0:
+                total += square
+                count = max(count, 0) + 1
+    return count, total
+
+
+@kernel
+def _quiet(mesh, node, cell, v):
+    quiet = mesh.quiet
+    return (
+        (1 - v) * quiet[node, cell] + v * quiet[node + 1, cell],
+        (1 - v) * quiet[node, cell + 1] + v * quiet[node + 1, cell + 1],
+    )
+
+
+@kernel
+def _split(value, phases):
+    """The pixel before a position, and the phase."""
+    whole = int(np.floor(value))
+    phase = int((value - whole) * phases + 0.5)
+    return (whole + 1, 0) if phase == phases else (whole, phase)
+
+
+@kernel
+def _block(piece, mesh, table, squares, node, cell, block, start, scale, offset, room, out):
+    """
+    The same for a block all of whose pixels have one phase, as those of a frame that is merely shifted: along the rows
+    first, and then along the columns.
+
+    Returns 0 values where it is no such block, or reaches over an edge; the sums are made in the order of `_one`, and
+    are the same numbers.
+    """
+    phases, step, taps = table.shape[0] - 1, mesh.step, table.shape[1]
+    top, bottom, left, right = block
+    v0, v1 = (start + top - node * step) / step, (start + bottom - 1 - node * step) / step
+    last = (right - 1 - left) / step
+    x, y = _corner(mesh, node, cell, v0, 0.0)
+    if taps == 1 or not (abs(x) < 1e9 and abs(y) < 1e9):
+        return 0, 0.0
+    column, px = _split(x, phases)
+    row, py = _split(y, phases)
+    for v, t in ((v0, last), (v1, 0.0), (v1, last)):
+        x, y = _corner(mesh, node, cell, v, t)
+        if not (abs(x) < 1e9 and abs(y) < 1e9):
+            return 0, 0.0
+        c, qx = _split(x, phases)
+        r, qy = _split(y, phases)
+        across, down = (right - 1 - left if t > 0 else 0), (bottom - 1 - top if v == v1 else 0)
+        if qx != px or qy != py or c != column + across or r != row + down:
+            return 0, 0.0
+    before = taps // 2 - 1
+    first, number = (before, 1) if px == 0 else (0, taps)
+    upper, rows = (before, 1) if py == 0 else (0, taps)
+    c0, r0 = column - before + first, row - piece.first - before + upper
+    height, width = bottom - top, right - left
+    if c0 < 0 or r0 < 0 or c0 + width - 1 + number > piece.good.shape[1] or r0 + height - 1 + rows > len(piece.good):
+        return 0, 0.0
+    wx, wy = table[px, first : first + number], table[py, upper : upper + rows]
+    has = piece.variance.shape[0] > 0
+    _along_rows(piece.good, r0, c0, height + rows - 1, width, wx, False, room[0])
+    if has:
+        _along_rows(piece.variance, r0, c0, height + rows - 1, width, wx, True, room[1])
+    square, count = squares[px] * squares[py], 0
+    for j in range(top, bottom):
+        q0, q1 = _quiet(mesh, node, cell, (start + j - node * step) / step)
+        for i in range(left, right):
+            value, variance = 0.0, 0.0
+            for t in range(rows):
+                value += wy[t] * room[0, j - top + t, i - left]
+            out.seen[j, i] += 1
+            if not abs(value) < np.inf:
+                out.value[j, i], out.variance[j, i], out.quiet[j, i] = np.nan, np.nan, np.nan
+                r1, c1 = r0 + j - top, c0 + i - left
+                near = column + i - left, row - piece.first + j - top
+                _spoiled(piece, c1, c1 + number, r1, r1 + rows, near[0], near[1], scale, offset, j, i, out)
+                continue
+            quiet = (q0 + (i - left) / step * (q1 - q0)) * scale * scale
+            if has:
+                for t in range(rows):
+                    variance += wy[t] * wy[t] * room[1, j - top + t, i - left]
+            out.value[j, i] = value * scale - offset
+            out.variance[j, i] = variance * scale * scale if has else quiet * square
+            out.quiet[j, i] = quiet
+            count += 1
+    return (count, count * square) if count else (-1, 0.0)
+
+
+@kernel
+def _along_rows(image, r0, c0, height, width, weights, squared, room):
+    """Sums of weights (or their squares) times values along the rows of a block."""
+    for r in range(height):
+        line, target = image[r0 + r], room[r]
+        for i in range(width):
+            target[i] = 0.0
+        for t in range(len(weights)):
+            weight = weights[t] * weights[t] if squared else weights[t]
+            for i in range(width):
+                target[i] += weight * line[c0 + i + t]
 
 
 @kernel
