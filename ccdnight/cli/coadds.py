@@ -30,7 +30,7 @@ _RESAMPLE = ["lanczos3", "bicubic", "bilinear", "nearest-neighbor", "interp", "a
 @click.option("--reject", type=click.Choice(["noise", "none"]), default="noise", show_default=True)
 @click.option("--sigma", type=click.FloatRange(0, min_open=True), default=4.0, show_default=True)
 @click.option("--tolerance", type=click.FloatRange(0), help="Part of a star's light that counts as noise.")
-@click.option("--mem-limit", type=click.FloatRange(0, min_open=True), help="Bytes for the strips; by default 1e9.")
+@click.option("--mem-limit", type=click.FloatRange(0, min_open=True), help="Bytes for the strips; by default 6e8.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.")
 @json_option

@@ -97,7 +97,7 @@ def coadd(
     exclude : iterable of str, optional
         Flags of pixels that are left out; by default all but LOW_WEIGHT.
     mem_limit : float, optional
-        Bytes for the strips that are worked at; by default 1e9. The images of the result come on top.
+        Bytes for the strips that are worked at; by default 6e8. The images of the result come on top.
     workers : int, optional
         Threads.
 

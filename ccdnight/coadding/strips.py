@@ -17,10 +17,12 @@ __all__ = ["Layer", "Maps", "Recipe", "coadd_strips"]
 _NO_DATA, _LOW_WEIGHT = FLAGS["NO_DATA"].value, FLAGS["LOW_WEIGHT"].value
 #: Rows above and below a strip that are looked at as well: outliers grow by one pixel.
 _HALO = 1
+#: Bytes for the strips of all threads, if nobody says otherwise.
+_LIMIT = 6e8
 #: Rows of a strip, if memory allows for as many.
 _NARROWEST = 8
 #: Bytes for one value of a frame while a strip is made: value, variance, sky, weight, and what stacking copies.
-_BYTES = 36
+_BYTES = 48
 
 
 @dataclass
@@ -132,7 +134,7 @@ def coadd_strips(layers, recipe, grid, *, mem_limit=None, workers=None, interpol
     Maps
     """
     ny, nx = grid.shape
-    limit, row = 1e9 if mem_limit is None else mem_limit, len(layers) * nx * _BYTES
+    limit, row = _LIMIT if mem_limit is None else mem_limit, len(layers) * nx * _BYTES
     # Narrow strips are mostly halo: rather fewer threads.
     workers = max(1, min(default_workers() if workers is None else workers, int(limit / (row * _NARROWEST))))
     height = int(np.clip(limit / workers / row - 2 * _HALO, _NARROWEST, 512))
