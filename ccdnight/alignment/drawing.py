@@ -1,5 +1,7 @@
 """A picture of an alignment: where the stars of each frame lie against those of the reference."""
 
+from pathlib import PurePath
+
 import numpy as np
 
 __all__ = ["plot_residuals"]
@@ -34,7 +36,7 @@ def plot_residuals(found, ax=None, *, scale=None):
         scale = max(float(np.ptp(places, axis=0).max()), 1.0) / 30 / usual
     for number, item in enumerate(transforms):
         x, y, dx, dy = item.vectors.T
-        label = f"{item.name}: {item.residual:.3f} pixel"
+        label = f"{PurePath(item.name).name}: {item.residual:.3f} pixel"
         ax.quiver(x, y, scale * dx, scale * dy, angles="xy", scale_units="xy", scale=1, color=f"C{number % 10}",
                   width=0.003, label=label)  # fmt: skip
     ax.set(xlabel="x in the reference [pixel]", ylabel="y in the reference [pixel]", aspect="equal")
