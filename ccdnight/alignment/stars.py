@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdnight._quiet import quiet_libraries
 from ccdnight.alignment.mesh import cell_medians, spread_cells
 from ccdnight.exceptions import InputError
 from ccdnight.flags import flag_value
@@ -200,20 +201,18 @@ def _scatter(image):
 
 def _peaks(smooth, threshold, fwhm):
     """Pixels of the highest peaks."""
-    import warnings
-
     from photutils.detection import find_peaks
 
     size = 2 * int(max(1, round(fwhm / 2))) + 1
-    if not np.isfinite(threshold):
+    if not np.isfinite(threshold) or min(smooth.shape) < 8 or not (smooth > threshold).any():
         return np.empty(0, int), np.empty(0, int)
-    with warnings.catch_warnings():
-        # No peak is an answer, not a matter for a warning.
-        warnings.simplefilter("ignore")
-        table = find_peaks(smooth, threshold, box_size=size, border_width=2, npeaks=_MOST)
+    with quiet_libraries():
+        # That there is no peak is an answer, not a matter for a warning.
+        table = find_peaks(smooth, threshold, box_size=size, border_width=2)
     if table is None or not len(table):
         return np.empty(0, int), np.empty(0, int)
-    return np.asarray(table["y_peak"], int), np.asarray(table["x_peak"], int)
+    order = np.argsort(-np.asarray(table["peak_value"]), kind="stable")[:_MOST]
+    return np.asarray(table["y_peak"], int)[order], np.asarray(table["x_peak"], int)[order]
 
 
 def _not_sharp(data, bad, rows, columns):
