@@ -134,13 +134,13 @@ def make_coadd(output, group, outcomes):
     made = [number for number, name in enumerate(group.inputs) if outcomes[f"science:{name}"].ok]
     if len(made) < 2:
         have = "it has one frame only" if len(group.inputs) == 1 else f"{len(made)} of its {len(group.inputs)} frames"
-        msg = f"coadd {group.name}: not made: {have}" + ("" if len(group.inputs) == 1 else " could be reduced")
+        msg = f"not made: {have}" + ("" if len(group.inputs) == 1 else " could be reduced")
         raise InputError(msg)
     paths = [Path(output, group.outputs[number]) for number in made]
     try:
         image = coadd(align(paths))
     except InputError as error:
-        msg = f"coadd {group.name}: not made: {_relative(error, output)}"
+        msg = f"not made: {_relative(error, output)}"
         raise InputError(msg) from error
     file = f"coadd/{group.name}.fits"
     image.meta["FILENAME"] = (printable(Path(file).name)[-60:], "name of this file")
