@@ -184,7 +184,8 @@ class Night:
         cosmic_rays : bool, optional
             Whether cosmic rays are flagged in science frames.
         coadd : bool, optional
-            Not yet possible: True is refused.
+            Whether the science frames of each target and filter are aligned and coadded, into ``coadd/``. What cannot
+            be coadded is told of in the notes and stops nothing.
         workers : int, optional
             Threads; by default as many as there are processors for this process.
         client : object, optional
@@ -207,11 +208,11 @@ class Night:
         OutputLockedError
             If another run holds it.
         """
-        _refuse_unfinished(coadd, client)
+        _refuse_unfinished(client)
         output = self._check_output(output)
         with OutputLock(output):
             plan = self._take_plan(plan, policy)
-            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays)
+            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
             with run.progress(progress, len(graph)) as on_done:
                 outcomes = run_graph(graph, workers=workers, on_done=on_done)
             return run.finish(outcomes)
@@ -324,10 +325,7 @@ def _section_notes(samples):
     return tuple(f"{note} ({count} frames)" for note, count in counts.items())
 
 
-def _refuse_unfinished(coadd, client):
-    if coadd:
-        msg = "coadd=True: coadding is not part of this version yet; reduce without it"
-        raise InputError(msg)
+def _refuse_unfinished(client):
     if client is not None:
         msg = "client: running on a cluster is not part of this version yet; use workers"
         raise InputError(msg)

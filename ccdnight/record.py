@@ -141,6 +141,11 @@ class Run:
             "policy": asdict(self._plan.policy),
             "cosmic_rays": self._cosmic_rays,
             "masters": made,
+            "coadds": {
+                name.partition(":")[2]: {"output": outcome.value["output"]} | outcome.value["statistics"]
+                for name, outcome in outcomes.items()
+                if name.startswith("coadd:") and outcome.ok
+            },
             "digests": products,
             "statistics": statistics,
             "notes": list(self._plan.notes)

@@ -161,6 +161,11 @@ class Reduction:
         return cls(folder, Products(folder / "masters", masters), Products(folder, science), night, plan, run)
 
     @property
+    def coadds(self):
+        """Coadds by name."""
+        return Products(self.output, {name: item["output"] for name, item in self.run.get("coadds", {}).items()})
+
+    @property
     def failures(self):
         """Rows of `night` whose input could not be used."""
         rows = [str(fate) in ("failed", "rejected") for fate in self.night["fate"]] if len(self.night) else []

@@ -14,6 +14,7 @@ from ccdnight import storage
 from ccdnight.annotation import annotate
 from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
+from ccdnight.coaddtasks import add_coadds
 from ccdnight.cosmicrays import flag_cosmic_rays, thresholds_for
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.execution import TaskGraph
@@ -35,7 +36,7 @@ _LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
-def build_graph(night, plan, output, *, cosmic_rays=True):
+def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
     """
     The tasks of a plan.
 
@@ -49,6 +50,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         The output folder.
     cosmic_rays : bool, optional
         Whether cosmic rays are flagged in science frames.
+    coadd : bool, optional
+        Whether science frames are coadded.
 
     Returns
     -------
@@ -79,6 +82,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     for item in plan.science:
         needs = _needs(item) + ([f"master:{item.fringe}"] if item.fringe else [])
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
+    if coadd:
+        add_coadds(graph, night, plan, output)
     return graph, run
 
 

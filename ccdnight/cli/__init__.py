@@ -8,6 +8,7 @@ import warnings
 
 import click
 
+from ccdnight.cli.coadds import coadd
 from ccdnight.cli.common import Commands
 from ccdnight.cli.detectors import detector
 from ccdnight.cli.nights import frames, plan, reduce
@@ -45,6 +46,7 @@ main.add_command(frames)
 main.add_command(plan)
 main.add_command(reduce)
 main.add_command(combine)
+main.add_command(coadd)
 main.add_command(detector)
 main.add_command(profile)
 main.add_command(demo)

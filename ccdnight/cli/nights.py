@@ -113,9 +113,10 @@ def plan(raw, profile, policy, output, as_json, **choices):
 @click.option("--plan", "plan_file", type=click.Path(dir_okay=False, path_type=Path), help="Do what this plan says.")
 @_policy_options
 @click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
+@click.option("--coadd", is_flag=True, help="Align and coadd the science frames of each target and filter.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
 @json_option
-def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, **choices):
+def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as_json, **choices):
     """Reduce the frames in RAW into the folder OUT.
 
     \b
@@ -124,6 +125,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
       ccdnight reduce 2016-01-15/ reduced/ --bias both --no-cosmic-rays
       ccdnight reduce 2016-01-15/ reduced/ --mask my_bad_pixels.fits
       ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
+      ccdnight reduce 2016-01-15/ reduced/ --coadd
     """
     from ccdnight.night import Night
 
@@ -137,7 +139,9 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
     tell_of_compiling()
     night = Night(raw, profile=profile)
     asked = plan_file or night.plan(policy=policy, **choices)
-    result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=progress_bar())
+    result = night.reduce(
+        out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar()
+    )
     code = exit_code(result)
     if as_json:
         print_json(_summary(result))
@@ -156,6 +160,7 @@ def _summary(result):
             | result.run["statistics"].get(result.science.path(name).relative_to(result.output).as_posix(), {})
             for name in result.science
         ],
+        "coadds": result.run.get("coadds", {}),
         "problems": result.run["problems"],
         "failures": [{name: str(row[name]) for name in result.night.colnames} for row in result.failures],
         "notes": result.run["notes"],
@@ -171,6 +176,8 @@ def _tell(result):
     )
     click.echo(f"masters: {', '.join(result.masters) or 'none'}")
     click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
+    if result.coadds:
+        click.echo(f"coadds: {', '.join(result.coadds)}, in {result.output}/coadd")
     for row in result.failures:
         click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
     for path, problem in result.run["problems"].items():
