@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy.table import Table
@@ -85,6 +85,9 @@ class Reduction:
         What was done.
     run : dict
         What ``run.json`` holds: versions, parameters, digests, counts, timings.
+    pictures : dict
+        Small pictures of the products by their files, made while the pixels were in memory; empty where the folder
+        was opened again.
     """
 
     output: Path
@@ -93,6 +96,7 @@ class Reduction:
     night: Table
     plan: Plan
     run: dict
+    pictures: dict = field(default_factory=dict, compare=False)
 
     @classmethod
     def open(cls, folder):
@@ -132,7 +136,7 @@ class Reduction:
         return cls.assemble(folder, night, plan, run)
 
     @classmethod
-    def assemble(cls, folder, night, plan, run):
+    def assemble(cls, folder, night, plan, run, pictures=None):
         """
         Put together what is known of a run.
 
@@ -146,6 +150,8 @@ class Reduction:
             What was planned.
         run : dict
             Record of the run.
+        pictures : dict, optional
+            As the attribute.
 
         Returns
         -------
@@ -158,7 +164,8 @@ class Reduction:
             for row in night
             if row["role"] == "science" and row["fate"] == "used" and str(row["output"])
         }
-        return cls(folder, Products(folder / "masters", masters), Products(folder, science), night, plan, run)
+        masters, science = Products(folder / "masters", masters), Products(folder, science)
+        return cls(folder, masters, science, night, plan, run, pictures or {})
 
     @property
     def failures(self):

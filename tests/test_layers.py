@@ -56,6 +56,9 @@ LAYERS = (
         "_fused",
         "calibration",
         "_corrected",
+        "overview",
+        "seeing",
+        "thumbnails",
         "annotation",
     ),
     (
