@@ -57,7 +57,7 @@ def annotate(ccd, profile, *, look=None):
     dict
         What was written: jd_mid [d], airmass, and as ``{"value", "error", "unit"}`` sky, sky_sigma, flatness (scatter of
         the background from place to place), fwhm, fwhm_arcsec; None where a value cannot be known. Besides stars, the
-        number of those that were measured, and object, filter and exposure [s].
+        number of those that were measured, and object, filter, exposure [s] and shape.
     """
     facts = read_facts(ccd.meta, profile)
     middle = None
@@ -77,6 +77,7 @@ def annotate(ccd, profile, *, look=None):
         "object": facts.object,
         "filter": facts.filter,
         "exposure": facts.exposure,
+        "shape": list(ccd.data.shape),
         "jd_mid": julian_date(middle) if middle else None,
         "airmass": airmass,
         "sky": _measured(level, error, ccd.unit),

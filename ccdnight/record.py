@@ -123,6 +123,8 @@ class Run:
         run = self._record(outcomes)
         run["notes"] = [note for note in run["notes"] if not note.endswith(str(not_done))]
         run |= {"stopped": " ".join(words.split())}
+        # The file of an earlier run may lie in the folder.
+        run["detector"] = outcomes["detector"].value["rows"] if outcomes["detector"].ok else []
         return Reduction.assemble(self._output, self._night_table(outcomes), self._plan, run, _pictures(outcomes))
 
     def _remove_stale(self, made):

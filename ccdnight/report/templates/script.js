@@ -1,0 +1,37 @@
+(function () {
+  "use strict";
+  var box = document.getElementById("filter"), shown = document.getElementById("shown");
+  var none = document.getElementById("none");
+  var frames = Array.prototype.slice.call(document.querySelectorAll(".frame"));
+  var texts = frames.map(function (frame) {
+    return frame.textContent.toLowerCase();
+  });
+  function apply() {
+    var words = box.value.toLowerCase().split(/\s+/).filter(Boolean), number = 0;
+    frames.forEach(function (frame, i) {
+      var fits = words.every(function (word) { return texts[i].indexOf(word) >= 0; });
+      frame.hidden = !fits;
+      number += fits ? 1 : 0;
+    });
+    var all = frames.length;
+    shown.textContent = words.length ? number + " of " + all + (all === 1 ? " frame" : " frames") : all + (all === 1 ? " frame" : " frames");
+    none.hidden = number > 0;
+  }
+  box.parentNode.hidden = false;
+  box.addEventListener("input", apply);
+  box.addEventListener("search", apply);
+  // A link to a frame, or the browser going back, leads to it even where the filter hides it.
+  window.addEventListener("hashchange", function () {
+    var target = document.getElementById(location.hash.slice(1));
+    if (target && target.hidden) {
+      box.value = "";
+      apply();
+      target.scrollIntoView();
+    }
+  });
+  // What is printed is whole: pictures that were not looked at yet, and what is folded.
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("img[loading=lazy]").forEach(function (image) { image.loading = "eager"; });
+  });
+  apply();
+})();
