@@ -45,6 +45,7 @@ _SUBMODULES = (
         "provenance",
         "readout",
         "reduction",
+        "report",
         "simulate",
         "stacking",
         "statistics",

@@ -55,9 +55,9 @@ def annotate(ccd, profile, *, look=None):
     Returns
     -------
     dict
-        What was written: jd_mid [d], airmass, and as ``{"value", "error", "unit"}`` sky, sky_sigma, flatness (scatter of
-        the background from place to place), fwhm, fwhm_arcsec; None where a value cannot be known. Besides stars, the
-        number of those that were measured, and object, filter, exposure [s] and shape.
+        What was written: jd_mid [d], airmass, and as ``{"value", "error", "unit"}`` sky, sky_sigma, flatness (scatter
+        of the background from place to place), fwhm, fwhm_arcsec; None where a value cannot be known. Besides stars,
+        the number of those that were measured, and object, filter, exposure [s] and shape.
     """
     facts = read_facts(ccd.meta, profile)
     middle = None

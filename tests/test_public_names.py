@@ -61,6 +61,7 @@ MODULES = [
     "provenance",
     "readout",
     "reduction",
+    "report",
     "simulate",
     "stacking",
     "statistics",

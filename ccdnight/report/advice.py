@@ -10,21 +10,23 @@ _REMEDIES = (
     (r"no space is left|quota", "Make room on the disk and give the same command again."),
     (r"no permission|read-only", "Choose an output folder that you may write to, and give the same command again."),
     (r"interrupted|run stopped", "Give the same command again; every file that stands there is whole."),
-    (r"truncated|bytes of (them|it) are missing|damaged|is empty", "Copy the file again from the telescope's computer."),
+    (r"truncated|bytes of (them|it) are missing|damaged|is empty", "Copy the file again from where it was taken."),
     (r"not a FITS file", "Remove the file from the raw folder, or give it another suffix."),
     (r"cannot be opened", "Check the permissions of the file, and whether it is where it should be."),
     (
         r"its header says|is no kind of frame|does not say what kind",
-        "If the pixels are what the header says, move the file in plan.toml and run that plan; if the header is "
-        "wrong, the file is left out rightly.",
+        "If the header is wrong, it was left out rightly; else move the file in plan.toml and run that plan.",
     ),
     (r"saturated; a flat may", "Expose flats to half of the full well; leave these out."),
-    (r"adu of light above the bias", "Take flats within the levels of the policy (flat_level), or widen it in a profile."),
+    (
+        r"adu of light above the bias",
+        "Take flats within the policy's flat_level, or widen it in a profile of your own.",
+    ),
     (r"all of its pixels|pixels are 0|of its pixels is finite", "The camera or the transfer failed: take it again."),
     (r"exposure .*(needed|not a number)|no exposure time", "Put the exposure in seconds into the raw header."),
     (
         r"^dark: none|scaled up|too short for",
-        "Take darks of the science exposure, at the temperature of the science frames, and put them into the raw folder.",
+        "Take darks as long as the science frames, at their temperature, and put them into the raw folder.",
     ),
     (
         r"^flat: none|flats in .* fewer",
@@ -40,12 +42,12 @@ _REMEDIES = (
     (r"no usable overscan", "If the camera has an overscan, put its section into a profile of your own."),
     (r"bias from frames alone", "Let the bias policy be 'auto' or 'both', which follow the overscan."),
     (
-        r"header cannot be right",
-        "Nothing has to be done: the value that is used is named. Have the header mended where it is written.",
-    ),
-    (
         r"profile cannot be right",
         "Check readout mode and gain setting; if this is the camera's new value, put it into a profile of your own.",
+    ),
+    (
+        r"header cannot be right",
+        "Nothing has to be done: the value that is used is named. Have the header mended where it is written.",
     ),
     (r"is the header's", "Take two biases and two flats of equal exposure: the value is measured from them then."),
     (
@@ -53,7 +55,6 @@ _REMEDIES = (
         "Take at least two flats of equal exposure and two biases in this readout mode.",
     ),
     (r"differ in level", "Take the two flats right after each other under the same light."),
-    (r"profile: its sections", "Nothing has to be done where the header is right; else put the sections into a profile."),
     (r"lacking|could not be made|without .*, which could not", "See why that master failed, mend it, and run again."),
     (r"cosmic rays are not flagged", "Give the read noise in a profile, or take biases so that it is measured."),
     (r"left out by the policy", "Take the missing frames, or let the policy entry missing_... be 'reduce'."),
@@ -133,12 +134,14 @@ def advise(reduction):
         words = f"An error in ccdnight itself, in {name}: {last}"
         found.append(Advice("error", words, "Please report it with the lines below.", trace=str(trace)))
     found += _left_out(reduction) + _with_problems(reduction)
-    told = " ".join(item.words for item in found)
+    told, raw = " ".join(item.words for item in found), run.get("raw")
     for note in run.get("notes", []):
-        bare = str(note).partition(": ")[2] or str(note)
+        # Files are named from the raw folder on, as everywhere in the report.
+        note = str(note).replace(f"{raw}/", "") if raw else str(note)
+        bare = note.partition(": ")[2] or note
         if bare not in told and note not in told:
             level = "note" if any(re.search(pattern, note) for pattern in _TOLD) else "warning"
-            found.append(Advice(level, str(note), remedy_for(str(note)) if level == "warning" else ""))
+            found.append(Advice(level, note, remedy_for(note) if level == "warning" else ""))
     order = ("error", "warning", "note")
     return sorted(found, key=lambda item: order.index(item.level))
 

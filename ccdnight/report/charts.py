@@ -7,7 +7,7 @@ from ccdnight.report.wording import moment, significant
 __all__ = ["night_charts"]
 
 #: Size of a chart and of its margins, in pixels of the drawing.
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 560, 190, 58, 12, 12, 34
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 370, 190, 52, 10, 8, 26
 #: Filters beyond this number share a mark.
 _MARKS = 8
 
@@ -46,7 +46,7 @@ def _chart(frames, marks, key, title, unit):
         return None
     values, times = [frame[key] for frame in shown], [frame["jd_mid"] for frame in shown]
     logarithmic = min(values) > 0 and max(values) > 8 * min(values)
-    scale = (lambda value: math.log10(value)) if logarithmic else (lambda value: value)
+    scale = math.log10 if logarithmic else float
     low, high = _room(min(map(scale, values)), max(map(scale, values)), scale(values[0]))
     begin, end = _room(min(times), max(times), 0.02)
     ticks = _decades(low, high) if logarithmic else _ticks(low, high)
@@ -96,14 +96,15 @@ def _decades(low, high):
     """Round numbers on a logarithmic axis."""
     factors = (1, 2, 5) if high - low < 2.5 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
-    return [10.0**power * factor for power in powers for factor in factors if low <= math.log10(10.0**power * factor) <= high]
+    ticks = [10.0**power * factor for power in powers for factor in factors]
+    return [tick for tick in ticks if low <= math.log10(tick) <= high]
 
 
 def _hours(begin, end):
     """Round times between two Julian dates: whole minutes, hours or days."""
     for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 14400):
         step = minutes / 1440
-        if (end - begin) / step <= 7:
+        if (end - begin) / step <= 6:
             break
     else:
         step = (end - begin) / 4

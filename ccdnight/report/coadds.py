@@ -67,7 +67,7 @@ def _header_facts(path):
         facts.append(("frames", str(header["NCOMBINE"])))
     if isinstance(header.get("EXPTIME"), int | float):
         facts.append(("exposure", duration(header["EXPTIME"])))
-    facts.append(("size", f"{header.get('NAXIS1', '?')} × {header.get('NAXIS2', '?')} pixels"))
+    facts.append(("size", f"{header.get('NAXIS1', '?')} x {header.get('NAXIS2', '?')} pixels"))
     return facts
 
 
@@ -101,7 +101,9 @@ def _table(name, value):
 
 def _cell(value):
     if isinstance(value, dict):
-        return measured(value.get("value"), value.get("error"), str(value.get("unit") or "")) if "value" in value else ""
+        return (
+            measured(value.get("value"), value.get("error"), str(value.get("unit") or "")) if "value" in value else ""
+        )
     return _plain(value)
 
 

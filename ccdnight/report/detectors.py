@@ -65,15 +65,15 @@ def _line(row, name, unit):
         "quantity": words,
         "unit": unit,
         "measured": measured(value, error) or "not measured",
-        "header": measured(others["header"], None, digits=4) or "–",
-        "profile": measured(others["profile"], None, digits=4) or "–",
-        "used": measured(_number(row.get(f"{name}_used")), None, digits=4) or "–",
+        "header": measured(others["header"], None, digits=4) or "-",
+        "profile": measured(others["profile"], None, digits=4) or "-",
+        "used": measured(_number(row.get(f"{name}_used")), None, digits=4) or "-",
         "source": _text(row.get(f"{name}_from")),
-        "disagrees": [who for who in others if _disagrees(remark, who, others[who], value, error)],
+        "disagrees": [who for who in others if _disagrees(remark, others[who], value, error)],
     }
 
 
-def _disagrees(remark, who, other, value, error):
+def _disagrees(remark, other, value, error):
     """As `ccdnight.settling` judges it, where it spoke of this quantity at all."""
     if not remark or other is None or value is None:
         return False

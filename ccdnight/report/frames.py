@@ -5,7 +5,7 @@ from ccdnight.badpixels import CAUSES
 from ccdnight.exceptions import FrameError
 from ccdnight.flags import FLAGS
 from ccdnight.plans import served
-from ccdnight.report.wording import count, duration, fraction, measured, moment, significant
+from ccdnight.report.wording import count, duration, exposure, fraction, measured, moment, significant
 
 __all__ = ["master_entries", "science_entries"]
 
@@ -73,11 +73,12 @@ def _why_not(reduction, task):
 def _master_facts(reduction, master, told, header):
     unit, facts = told.get("unit", ""), []
     if told.get("median") is not None:
-        words = {"bias": "level left", "dark": "dark current"}.get(master.kind, "median")
+        level = "level beside the overscan's" if master.overscan_window else "level"
+        words = {"bias": level, "dark": "dark current"}.get(master.kind, "median")
         digits = 4 if master.kind == "flat" else 3
         facts.append((words, measured(told["median"], None, unit.replace(" ", ""), digits)))
     if told.get("scatter") is not None:
-        words = "scatter from pixel to pixel"
+        words = "scatter of its pixels"
         number = fraction(told["scatter"], 1) if master.kind == "flat" else measured(told["scatter"], None, unit, 2)
         facts.append((words, number.replace(" / ", "/")))
     if told.get("fraction") is not None:
@@ -88,7 +89,7 @@ def _master_facts(reduction, master, told, header):
         facts.append(("frames", count(used) if used == len(rows) else f"{count(used)} of {count(len(rows))} usable"))
     if master.filter:
         facts.append(("filter", master.filter))
-    size = "" if header is None else f"{header.get('NAXIS1', '?')} × {header.get('NAXIS2', '?')} pixels"
+    size = "" if header is None else f"{header.get('NAXIS1', '?')} x {header.get('NAXIS2', '?')} pixels"
     facts.append(("size", size))
     facts.append(("made in", _took(reduction, f"master:{master.name}")))
     return [(name, value) for name, value in facts if value]
@@ -149,11 +150,11 @@ def science_entries(reduction, pictures, link, anchors):
                 "anchor": f"frame-{number}",
                 "object": str(told.get("object") or ""),
                 "filter": str(told.get("filter") or ""),
-                "exposure": duration(told["exposure"]) if told.get("exposure") is not None else "",
+                "exposure": exposure(told["exposure"]) if told.get("exposure") is not None else "",
                 "before": shown.get("before"),
                 "after": shown.get("after"),
                 "link": link(file),
-                "facts": _science_facts(told) + [("reduced in", _took(reduction, f"science:{name}"))],
+                "facts": [*_science_facts(told), ("reduced in", _took(reduction, f"science:{name}"))],
                 "flags": _flags(told.get("flags") or {}, shape[0] * shape[1]),
                 "masters": _masters(item, anchors),
                 "reason": reasons.get(name, ""),
@@ -186,7 +187,8 @@ def _science_facts(told):
     middle = moment(told["jd_mid"]) if told.get("jd_mid") is not None else None
     sky, scatter, flatness = (_value(told.get(key)) for key in ("sky", "sky_sigma", "flatness"))
     seeing, arcsec = told.get("fwhm") or {}, told.get("fwhm_arcsec") or {}
-    width = measured(seeing.get("value"), seeing.get("error"), "pixel")
+    # The median of many stars is better known than what the word means: three digits are enough.
+    width = measured(seeing.get("value"), None, "pixel")
     if width and arcsec:
         width = f"{significant(arcsec['value'])} arcsec ({width})"
     stars = told.get("stars", 0)

@@ -1,12 +1,36 @@
 """The night at a glance: what came in, what came out, what was left out."""
 
+from pathlib import Path
 from statistics import median
 
-from ccdnight.report.wording import clean, duration, moment, plural, significant, span
+from ccdnight.report.wording import clean, duration, exposure, moment, plural, significant, span
 
-__all__ = ["glance", "left_out", "summary_of_targets", "timings"]
+__all__ = ["glance", "left_out", "summary_of_targets", "timings", "title_of"]
 
 _KINDS = ("bias", "dark", "flat", "twilight", "science", "unknown")
+
+
+#: Names of folders that say nothing of the night.
+_ANY_NIGHT = ("raw", "data", "fits", "images", "night", "frames")
+
+
+def title_of(reduction):
+    """
+    What the night is called: as the folder of its raw frames is.
+
+    Parameters
+    ----------
+    reduction : Reduction
+        What came out.
+
+    Returns
+    -------
+    str
+    """
+    parts = [part for part in Path(reduction.run.get("raw") or reduction.output).parts if part.strip("/\\.")]
+    if len(parts) > 1 and parts[-1].lower() in _ANY_NIGHT:
+        return f"{parts[-2]}/{parts[-1]}"
+    return parts[-1] if parts else "night"
 
 
 def glance(reduction, advice):
@@ -23,8 +47,8 @@ def glance(reduction, advice):
     Returns
     -------
     dict
-        title, when, state ('good', 'partly', 'bad'), verdict, tiles (number, words, whether something is wrong),
-        inputs (kind, came in, used), targets.
+        when, state ('good', 'partly', 'bad'), verdict, tiles (number, words, whether something is wrong),
+        inputs (kind and numbers), fates that occur, targets.
     """
     counts, planned = reduction.counts, len(reduction.plan.science)
     state, verdict = _verdict(reduction, counts, planned)
@@ -38,12 +62,14 @@ def glance(reduction, advice):
         (aside, "files could not be used", aside > 0),
         (grave, "things to look at", grave > 0),
     ]
+    inputs = _inputs(reduction.night)
     return {
         "when": _when(reduction),
         "state": state,
         "verdict": verdict,
         "tiles": tiles,
-        "inputs": _inputs(reduction.night),
+        "inputs": inputs,
+        "fates": ["used", *(fate for fate in ("unused", "rejected", "failed") if any(row[fate] for row in inputs))],
         "targets": summary_of_targets(reduction),
     }
 
@@ -66,7 +92,10 @@ def _verdict(reduction, counts, planned):
         return "partly", f"All that could be reduced is reduced; {lost}"
     if not planned:
         return "good", "There were no science frames; the masters are made."
-    return "good", f"All {plural(planned, 'science frame')} are reduced." if planned > 1 else "The science frame is reduced."
+    return (
+        "good",
+        f"All {plural(planned, 'science frame')} are reduced." if planned > 1 else "The science frame is reduced.",
+    )
 
 
 def _when(reduction):
@@ -124,10 +153,10 @@ def summary_of_targets(reduction):
                 "object": name,
                 "filter": band,
                 "frames": len(items),
-                "exposure": duration(sum(item.get("exposure") or 0 for item in items)),
-                "sky": f"{significant(median(sky))} electron" if sky else "",
+                "exposure": exposure(sum(item.get("exposure") or 0 for item in items)),
+                "sky": significant(median(sky)) if sky else "",
                 "fwhm": f"{significant(median(widths))} {unit}" if widths else "",
-                "airmass": span((item.get("airmass") for item in items)),
+                "airmass": span(item.get("airmass") for item in items),
             }
         )
     return rows

@@ -5,10 +5,12 @@ from ccdnight.report.wording import plural
 __all__ = ["plan_graph"]
 
 #: Size of a box, and the room between boxes, in pixels of the drawing.
-_WIDTH, _HEIGHT, _ACROSS, _DOWN = 196, 50, 84, 18
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 214, 50, 80, 18
 _MARGIN = 10
+#: Height that a line takes which passes a column.
+_LANE = 22
 #: Letters that fit into a box.
-_LETTERS = 25
+_LETTERS = 23
 _ROLES = ("bias", "dark", "twilight", "flat", "bad_pixels")
 
 
@@ -26,8 +28,8 @@ def plan_graph(reduction, anchors):
     Returns
     -------
     dict or None
-        width, height, boxes (x, y, kind, title, words, full, anchor, made) and lines (path, kind, words), where the
-        drawing is `width` pixels wide; None for a plan without masters and science frames.
+        width, height and columns of the drawing, box (size of a box), boxes (x, y, kind, title, words, full, anchor,
+        made) and lines (path, kind, words); None for a plan without masters and science frames.
     """
     plan = reduction.plan
     boxes = {master.name: _master_box(master, reduction, anchors) for master in plan.masters}
@@ -39,18 +41,28 @@ def plan_graph(reduction, anchors):
     if not boxes:
         return None
     columns = _columns(boxes, lines)
-    _place(boxes, lines, columns)
+    steps = _with_lanes(boxes, lines, columns)
+    height = _place(boxes, steps, columns)
     drawn = [
-        {
-            "path": _curve(boxes[source], boxes[target]),
-            "kind": boxes[source]["kind"],
-            "words": f"{boxes[source]['full']} serves {boxes[target]['full']}",
-        }
-        for source, target in lines
+        {"path": _curve(boxes[one], boxes[other]), "kind": boxes[one]["kind"], "words": _words(boxes[one], targets)}
+        for (one, other), targets in steps.items()
+    ]
+    drawn += [
+        {"path": f"M{box['x']} {box['y']:g}h{_WIDTH}", "kind": box["kind"], "words": box["full"]}
+        for box in boxes.values()
+        if box.get("lane")
     ]
     width = len(columns) * (_WIDTH + _ACROSS) - _ACROSS + 2 * _MARGIN
-    height = max(len(names) for names in columns) * (_HEIGHT + _DOWN) - _DOWN + 2 * _MARGIN
-    return {"width": width, "height": height, "boxes": list(boxes.values()), "lines": drawn}
+    shown = [box for box in boxes.values() if not box.get("lane")]
+    return {"width": width, "height": round(height), "columns": min(len(columns), 6)} | {
+        "box": (_WIDTH, _HEIGHT),
+        "boxes": shown,
+        "lines": drawn,
+    }
+
+
+def _words(box, targets):
+    return f"{box['full']} serves {', '.join(targets)}"
 
 
 def _sources(master):
@@ -119,24 +131,59 @@ def _columns(boxes, lines):
     return [[name for name in boxes if depth[name] == level] for level in levels]
 
 
-def _place(boxes, lines, columns):
-    """Boxes of a column in the order of what serves them, each column in the middle."""
-    tallest = max(len(names) for names in columns) * (_HEIGHT + _DOWN)
+def _with_lanes(boxes, lines, columns):
+    """
+    Lines from column to column: those that go further get a lane in each column between, one for each source.
+
+    Returns
+    -------
+    dict
+        Two neighbors to the names of what is served by that piece of line.
+    """
+    column = {name: number for number, names in enumerate(columns) for name in names}
+    steps = {}
+    for source, target in lines:
+        last = source
+        for number in range(column[source] + 1, column[target]):
+            lane = ("lane", source, number)
+            if lane not in boxes:
+                boxes[lane] = {"lane": True, "kind": boxes[source]["kind"], "full": boxes[source]["full"]}
+                columns[number].append(lane)
+            steps.setdefault((last, lane), []).append(boxes[target]["full"])
+            last = lane
+        steps.setdefault((last, target), []).append(boxes[target]["full"])
+    return steps
+
+
+def _place(boxes, steps, columns):
+    """Boxes and lanes of a column in the order of what serves them, each column in the middle; the height of all."""
+    tallest = max(sum(map(_room, map(boxes.get, names))) for names in columns)
     for number, names in enumerate(columns):
-        names.sort(key=lambda name: _middle(name, boxes, lines))
-        top = (tallest - len(names) * (_HEIGHT + _DOWN)) / 2
-        for place, name in enumerate(names):
-            boxes[name]["x"] = _MARGIN + number * (_WIDTH + _ACROSS)
-            boxes[name]["y"] = _MARGIN + top + place * (_HEIGHT + _DOWN)
+        names.sort(key=lambda name: _middle(name, boxes, steps))
+        y = _MARGIN + (tallest - sum(map(_room, map(boxes.get, names)))) / 2
+        for name in names:
+            box = boxes[name]
+            box["x"] = _MARGIN + number * (_WIDTH + _ACROSS)
+            box["y"] = y + _room(box) / 2 - (0 if box.get("lane") else _HEIGHT / 2)
+            y += _room(box)
+    return tallest + 2 * _MARGIN
 
 
-def _middle(name, boxes, lines):
-    heights = [boxes[source]["y"] for source, target in lines if target == name and "y" in boxes[source]]
+def _room(box):
+    return _LANE if box.get("lane") else _HEIGHT + _DOWN
+
+
+def _middle(name, boxes, steps):
+    heights = [_port(boxes[source]) for source, target in steps if target == name and "y" in boxes[source]]
     return sum(heights) / len(heights) if heights else 0.0
 
 
+def _port(box):
+    """Height at which lines come and go."""
+    return box["y"] if box.get("lane") else box["y"] + _HEIGHT / 2
+
+
 def _curve(source, target):
-    x0, y0 = source["x"] + _WIDTH, source["y"] + _HEIGHT / 2
-    x1, y1 = target["x"], target["y"] + _HEIGHT / 2
-    bend = max(_ACROSS / 2, (x1 - x0) / 2)
-    return f"M{x0:g} {y0:g}C{x0 + bend:g} {y0:g} {x1 - bend:g} {y1:g} {x1:g} {y1:g}"
+    x0, x1, y0, y1 = source["x"] + _WIDTH, target["x"], _port(source), _port(target)
+    middle = (x0 + x1) / 2
+    return f"M{x0:g} {y0:g}C{middle:g} {y0:g} {middle:g} {y1:g} {x1:g} {y1:g}"

@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["clean", "count", "duration", "fraction", "measured", "moment", "plural", "significant", "span"]
+__all__ = ["clean", "count", "duration", "exposure", "fraction", "measured", "moment", "plural", "significant", "span"]
 
 _JD_EPOCH, _JD_2000 = datetime(2000, 1, 1, 12, tzinfo=UTC), 2451545.0
 #: Characters that turn the direction of what follows: a name could be shown as another one.
@@ -168,6 +168,23 @@ def duration(seconds):
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def exposure(seconds):
+    """
+    An exposure time, or several together.
+
+    Parameters
+    ----------
+    seconds : float
+        The time.
+
+    Returns
+    -------
+    str
+        In seconds up to an hour.
+    """
+    return f"{round(seconds, 2):,g} s" if seconds < 3600 else duration(seconds)
 
 
 def moment(julian_date):

@@ -15,7 +15,7 @@ from ccdnight.report.charts import night_charts
 from ccdnight.report.coadds import coadd_entries
 from ccdnight.report.detectors import detector_rows
 from ccdnight.report.frames import master_entries, science_entries
-from ccdnight.report.glance import glance, left_out, timings
+from ccdnight.report.glance import glance, left_out, timings, title_of
 from ccdnight.report.graph import plan_graph
 from ccdnight.report.pictures import pictures_of
 from ccdnight.report.wording import clean, count, plural
@@ -77,7 +77,7 @@ def _content(reduction, path):
     science = science_entries(reduction, pictures, link, anchors)
     raw = reduction.run.get("raw") or ""
     return {
-        "title": Path(raw).name or Path(reduction.output).name or "night",
+        "title": title_of(reduction),
         "glance": glance(reduction, advice),
         "advice": advice,
         "left_out": left_out(reduction),
