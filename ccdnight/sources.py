@@ -267,9 +267,11 @@ class FrameSource:
             pixels = self._read((slice(first, first + high - low), raw[1]))
             if exclude & FLAGS["SATURATED"].value and level < np.inf:
                 pixels[pixels >= level] = np.nan
+            target = out[low - rows.start : high - rows.start, trimmed[1]]
             if number in self._levels:
-                pixels = pixels - _part_of(self._levels[number], item, first, high - low, raw[1])
-            out[low - rows.start : high - rows.start, trimmed[1]] = pixels
+                np.subtract(pixels, _part_of(self._levels[number], item, first, high - low, raw[1]), out=target)
+            else:
+                target[...] = pixels
 
 
 def _fits_float32(dtype):

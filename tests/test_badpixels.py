@@ -10,7 +10,8 @@ from scipy import ndimage
 from ccdnight import Night, calibrate, make_bad_pixel_mask, read_ccd, write_ccd
 from ccdnight.badpixels import CAUSES, cause_flags, describe_causes, fill_bad_pixels, find_outliers
 from ccdnight.badpixels.columns import close_gaps, column_segments
-from ccdnight.badpixels.outliers import box_median, local_median, local_sigma
+from ccdnight.badpixels.local import each_block_row, local_median, local_sigma
+from ccdnight.badpixels.outliers import box_median
 from ccdnight.badpixels.spread import range_factors
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
@@ -63,6 +64,13 @@ class TestMethodOfCcdmask:
 
     def test_median_of_medians(self):
         image = np.random.default_rng(7).normal(0, 1, (40, 50)).astype(np.float32)
+        expected = ndimage.median_filter(ndimage.median_filter(image, size=(1, 7)), size=(7, 1))
+        assert np.array_equal(local_median(image), expected)
+        assert np.array_equal(local_median(image, slice(30, 40)), expected[30:])
+
+    @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 600), (130, 4), (100, 513)])
+    def test_median_of_medians_of_any_shape(self, shape):
+        image = np.random.default_rng(7).normal(0, 1, shape).astype(np.float32)
         expected = ndimage.median_filter(ndimage.median_filter(image, size=(1, 7)), size=(7, 1))
         assert np.array_equal(local_median(image), expected)
 
@@ -233,8 +241,13 @@ class TestColumns:
     def test_sigma_in_blocks(self):
         image = np.random.default_rng(3).normal(0, 2, (100, 150)).astype(np.float32)
         image[:50] *= 3
-        sigma = local_sigma(image)
-        assert sigma.shape == image.shape
+        sigma = np.zeros_like(image)
+
+        def measure(part, rows):
+            sigma[part][rows] = local_sigma(image[part][rows])
+
+        each_block_row(measure, [(slice(0, 100), slice(0, 70)), (slice(0, 100), slice(70, 150))], workers=1)
+        assert (sigma > 0).all()
         assert np.median(sigma[:30]) == pytest.approx(6, rel=0.1)
         assert np.median(sigma[-30:]) == pytest.approx(2, rel=0.1)
 
@@ -388,3 +401,34 @@ class TestUse:
         assert len(result.science) == 2
         assert "master:badpixels: no pixels" in result.run["notes"]
         assert "reduced without badpixels" in str(result.night["reason"][-1])
+
+
+def slow_segments(values, drift, score):
+    """The cumulative sum of one column, in words of Python."""
+    out, total, best, start, end = np.zeros(len(values), bool), 0.0, 0.0, 0, 0
+    for y, value in enumerate(values):
+        total += value - drift
+        if total > best:
+            best, end = total, y + 1
+        if total <= 0 or total < best - score:
+            if best > score:
+                out[start:end] = True
+            total, best, start = 0.0, 0.0, y + 1
+    if best > score:
+        out[start:end] = True
+    return out
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_segments_are_those_of_the_plain_sum(seed):
+    random = np.random.default_rng(seed)
+    z = random.normal(0, 1, (400, 300)).astype(np.float32)
+    z[50:250, random.integers(0, 300, 20)] += 1.5
+    z[100:110, random.integers(0, 300, 20)] -= 40
+    # Eighths and a small drift are exact in float32, so that both sums are the same.
+    z = np.round(z * 8) / 8
+    clipped = np.clip(z, -3, 3)
+    expected = [slow_segments(column, 0.5, 25) | slow_segments(-column, 0.5, 25) for column in clipped.T]
+    found = column_segments(z)
+    assert found.sum() > 1000
+    assert np.array_equal(found, np.array(expected).T)

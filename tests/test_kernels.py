@@ -1,6 +1,9 @@
 """Compiled kernels against numpy and astropy, on what is drawn and on what hypothesis thinks of."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from ccdnight._kernels._jit import on_first_compile
+from ccdnight._kernels.decode import decode_int16
 from ccdnight._kernels.order import WIDTH, middle_values, sorting_network, values_of_rank
 from ccdnight.stacking import NoiseModel, stack
 
@@ -254,3 +259,32 @@ def test_weights():
         np.testing.assert_allclose(result.data, (used * cube).sum(axis=0) / used.sum(axis=0), rtol=1e-10)
         np.testing.assert_allclose(result.error, 5 * np.sqrt((used**2).sum(axis=0)) / used.sum(axis=0), rtol=1e-6)
         assert not result.keep[2, 3, 4]
+
+
+class TestTellOfCompiling:
+    """The first run says why it takes longer; later ones say nothing."""
+
+    def test_once_and_only_then(self, tmp_path):
+        code = (
+            "import numpy as np\n"
+            "from ccdnight._kernels._jit import on_first_compile\n"
+            "from ccdnight._kernels.decode import decode_int16\n"
+            "stop = on_first_compile(lambda: print('told'))\n"
+            "for dtype in (np.float32, np.float64):\n"
+            "    decode_int16(np.zeros(4, np.uint16), np.float32(0), np.zeros(4, dtype))\n"
+            "print('done')\n"
+        )
+        told = []
+        for _ in range(2):
+            environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+            done = subprocess.run(
+                [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+            )
+            told.append(done.stdout.split())
+        assert told == [["told", "done"], ["done"]]
+
+    def test_not_after_the_end(self):
+        calls = []
+        on_first_compile(lambda: calls.append(1))()
+        decode_int16(np.zeros(4, np.uint16), np.float32(0), np.zeros(4, np.int8))
+        assert not calls

@@ -615,3 +615,24 @@ def test_the_lfc_filter_card(tmp_path):
     assert storage.card_value(raw.header, "FILTER") == "i'"
     clean, _ = storage.clean_header(raw.header)
     assert clean.cards["FILTER"].image.startswith("FILTER  = 'i''")
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, -32, -64])
+@pytest.mark.parametrize("zero", [0, 32768, 5])
+@pytest.mark.parametrize("blank", [None, 7])
+def test_some_columns_are_those_of_the_whole(tmp_path, bits, zero, blank):
+    dtype = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}[bits]
+    values = np.random.default_rng(abs(bits)).integers(0, 120, (2500, 130)).astype(dtype)
+    header = fits.Header({"SIMPLE": True, "BITPIX": bits, "NAXIS": 2, "NAXIS1": 130, "NAXIS2": 2500, "BZERO": zero})
+    if blank is not None:
+        header["BLANK"] = blank
+    text = header.tostring().encode()
+    padding = b"\0" * (-values.nbytes % 2880)
+    (tmp_path / "a.fits").write_bytes(text + values.tobytes() + padding)
+    raw = storage.read_header(tmp_path / "a.fits")
+    whole = storage.read_pixels(tmp_path / "a.fits", raw=raw)
+    assert np.isnan(whole).any() == (blank is not None and bits > 0)
+    part = storage.read_pixels(tmp_path / "a.fits", raw=raw, rows=slice(3, 2400), columns=slice(100, 128))
+    assert part.flags.c_contiguous
+    assert part.dtype == whole.dtype
+    assert np.array_equal(part, whole[3:2400, 100:128], equal_nan=True)

@@ -1,8 +1,9 @@
 """The decorator of all kernels."""
 
 from numba import njit
+from numba.core import event
 
-__all__ = ["kernel"]
+__all__ = ["kernel", "on_first_compile"]
 
 
 def kernel(function):
@@ -27,3 +28,38 @@ def kernel(function):
         return njit(cache=True, **options)(function)
     except RuntimeError:
         return njit(**options)(function)
+
+
+def on_first_compile(tell):
+    """
+    Be told when a kernel is compiled for the first time on this machine, which takes a while.
+
+    Parameters
+    ----------
+    tell : callable
+        Called without arguments, once, before the first kernel is compiled; never where all come from the cache.
+
+    Returns
+    -------
+    callable
+        Called without arguments, it ends that.
+    """
+    listener = _Once(tell)
+    event.register("numba:compile", listener)
+    return lambda: event.unregister("numba:compile", listener)
+
+
+class _Once(event.Listener):
+    """Passes on the first event and is deaf to the others."""
+
+    def __init__(self, tell):
+        self._tell = tell
+
+    def on_start(self, event):  # noqa: ARG002 - what is compiled does not matter
+        """A kernel is about to be compiled."""
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def on_end(self, event):
+        """A kernel is compiled."""

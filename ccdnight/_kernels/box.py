@@ -2,10 +2,15 @@
 
 import numpy as np
 
+from ccdnight._kernels import medians
 from ccdnight._kernels._jit import kernel
+from ccdnight._kernels.medians import PLANE, TILE_COLUMNS, TILE_ROWS, columns7, rows7
 from ccdnight._kernels.order import WIDTH, values_of_rank
 
-__all__ = ["box_rank", "selection_network"]
+__all__ = ["box_rank", "median_of_medians", "selection_network"]
+
+#: Width of a tile with what lies around it.
+_ACROSS = medians.WIDTH
 
 #: Pixels that are done at once: their boxes of 7 x 7 values fit into the nearest cache.
 _SIDE_BY_SIDE = 128
@@ -73,3 +78,36 @@ def box_rank(padded, box, rank, table, out):
             values_of_rank(stack, w, ranks, table, stack, own, whole, 0)
             for p in range(w):
                 out[y, x + p] = own[p]
+
+
+@kernel
+def median_of_medians(padded, out):
+    """
+    Median along columns, of 7 values, of the medians along rows, of 7 values.
+
+    This is equivalent to `box_rank` with a box of ``(1, 7)`` and then with one of ``(7, 1)``.
+
+    Parameters
+    ----------
+    padded : `~numpy.ndarray`
+        float32, shape ``(ny + 6, nx + 6)``: an image and three pixels around it.
+    out : `~numpy.ndarray`
+        float32, shape ``(ny, nx)``; written.
+    """
+    ny, nx = out.shape
+    planes = np.zeros(2 * PLANE + 8, np.float32)
+    for y in range(0, ny, TILE_ROWS):
+        h = min(TILE_ROWS, ny - y)
+        for x in range(0, nx, TILE_COLUMNS):
+            w = min(TILE_COLUMNS, nx - x)
+            for j in range(h + 6):
+                row, tile = padded[y + j], planes[j * _ACROSS :]
+                for p in range(w + 6):
+                    tile[p] = row[x + p]
+            # What lies between the rows of the tile is done with them, so that there is one long loop.
+            rows7(planes, 0, PLANE, (h + 6) * _ACROSS)
+            columns7(planes, PLANE, 0, h * _ACROSS)
+            for j in range(h):
+                row, tile = out[y + j], planes[j * _ACROSS :]
+                for p in range(w):
+                    row[x + p] = tile[p]

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 
-__all__ = ["decode_int16"]
+__all__ = ["decode_int16", "decode_int16_part"]
 
 
 @kernel
@@ -27,3 +27,25 @@ def decode_int16(raw, zero, out):
         value = raw[x]
         swapped = np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
         out[x] = np.float32(np.int16(swapped)) + zero
+
+
+@kernel
+def decode_int16_part(raw, width, first, zero, out):
+    """
+    `decode_int16` for some columns of rows of `width` values.
+
+    Parameters
+    ----------
+    raw : `~numpy.ndarray`
+        uint16, as the bytes lie in the file, one-dimensional and contiguous: whole rows.
+    width : int
+        Values of a row.
+    first : int
+        The first column that is wanted.
+    zero : float32
+        BZERO.
+    out : `~numpy.ndarray`
+        float32 or float64, shape ``(k, columns)``, contiguous.
+    """
+    for y in range(out.shape[0]):
+        decode_int16(raw[y * width + first : y * width + first + out.shape[1]], zero, out[y])

@@ -32,33 +32,51 @@ def mark_gaps(bad, most, out):
 
 
 @kernel
-def mark_segments(values, drift, score, out):
+def mark_segments(values, columns, sign, clip, drift, score, out):
     """
-    Mark the segments of every column in which the sum of ``values - drift`` grows by more than `score`.
+    Mark the segments of columns in which the sum of ``sign * values - drift`` grows by more than `score`.
 
     Parameters
     ----------
     values : `~numpy.ndarray`
         float32, shape ``(ny, nx)``.
-    drift, score : float
-        What is taken off each value, and how far a sum must grow.
+    columns : tuple of int
+        First column that is looked at, and the one behind the last.
+    sign : float
+        1 or -1.
+    clip, drift, score : float
+        What a value counts for at most, what is taken off each, and how far a sum must grow.
     out : `~numpy.ndarray`
         bool, shape ``(ny, nx)``; set where a segment is.
     """
-    ny, nx = values.shape
+    first, nx = columns[0], columns[1] - columns[0]
     total, best = np.zeros(nx, np.float32), np.zeros(nx, np.float32)
     start, end = np.zeros(nx, np.int32), np.zeros(nx, np.int32)
-    for y in range(ny):
-        row = values[y]
+    over, none = np.zeros(nx, np.bool_), np.float32(0)
+    for y in range(values.shape[0]):
+        row, after = values[y, first:], np.int32(y + 1)
+        found = False
         for x in range(nx):
-            total[x] += row[x] - drift
-            if total[x] > best[x]:
-                best[x], end[x] = total[x], y + 1
+            value = sign * row[x]
+            value = value if value < clip else clip
+            value = value if value > -clip else -clip
+            sum_ = total[x] + (value - drift)
+            grown = sum_ > best[x]
+            end[x] = after if grown else end[x]
+            most = sum_ if grown else best[x]
             # The segment is over where the sum is back at 0, or has fallen as far as it must grow.
-            if total[x] <= 0.0 or total[x] < best[x] - score:
-                if best[x] > score:
-                    out[start[x] : end[x], x] = True
-                total[x], best[x], start[x] = 0.0, 0.0, y + 1
+            done = (sum_ <= none) | (sum_ < most - score)
+            found |= done & (most > score)
+            total[x], best[x], over[x] = sum_, most, done
+        if found:
+            for x in range(nx):
+                if over[x] and best[x] > score:
+                    out[start[x] : end[x], first + x] = True
+        for x in range(nx):
+            done = over[x]
+            total[x] = none if done else total[x]
+            best[x] = none if done else best[x]
+            start[x] = after if done else start[x]
     for x in range(nx):
         if best[x] > score:
-            out[start[x] : end[x], x] = True
+            out[start[x] : end[x], first + x] = True

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ccdnight._kernels.segments import mark_gaps, mark_segments
+from ccdnight.execution import map_strips
 
 __all__ = ["close_gaps", "column_segments"]
 
@@ -10,9 +11,11 @@ __all__ = ["close_gaps", "column_segments"]
 _CLIP = 3.0
 #: Mean deviation that a segment must exceed, and the sum of what is beyond it.
 _DRIFT, _SCORE = 0.5, 25.0
+#: Columns that a thread looks at.
+_SIDE_BY_SIDE = 256
 
 
-def column_segments(deviation):
+def column_segments(deviation, *, workers=None):
     """
     Segments of columns that deviate as a whole, although their single pixels may not.
 
@@ -24,6 +27,8 @@ def column_segments(deviation):
     ----------
     deviation : `~numpy.ndarray`
         Deviation from the neighboring columns in units of the noise of a pixel, float32, shape ``(ny, nx)``.
+    workers : int, optional
+        Threads.
 
     Returns
     -------
@@ -34,10 +39,14 @@ def column_segments(deviation):
     ----------
     Page 1954, Biometrika 41, 100 (the cumulative sum test).
     """
-    clipped = np.clip(deviation, -_CLIP, _CLIP).astype(np.float32)
-    out = np.zeros(clipped.shape, bool)
-    for values in (clipped, -clipped):
-        mark_segments(values, np.float32(_DRIFT), np.float32(_SCORE), out)
+    limits, out = [np.float32(value) for value in (_CLIP, _DRIFT, _SCORE)], np.zeros(deviation.shape, bool)
+
+    def do(columns):
+        for sign in (1, -1):
+            mark_segments(deviation, (columns.start, columns.stop), np.float32(sign), *limits, out)
+
+    nx = deviation.shape[1]
+    map_strips(do, [slice(x, min(x + _SIDE_BY_SIDE, nx)) for x in range(0, nx, _SIDE_BY_SIDE)], workers=workers)
     return out
 
 

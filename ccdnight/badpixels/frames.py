@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from ccdnight import storage
 from ccdnight._inputs import frame_list
 from ccdnight.exceptions import InputError
+from ccdnight.execution import map_list
 from ccdnight.flags import flag_value
 from ccdnight.products import flags_of, read_ccd
 from ccdnight.readout import amplifier_regions
@@ -41,7 +42,7 @@ class Frames:
         return [source for group in self.sets for source in group]
 
 
-def sort_frames(frames, kind, profile, overscan, window):
+def sort_frames(frames, kind, profile, overscan, window, workers=None):
     """
     Open some frames and sort them.
 
@@ -51,7 +52,7 @@ def sort_frames(frames, kind, profile, overscan, window):
         Raw frames, masters of this kind, or both.
     kind : str
         'bias', 'dark' or 'flat'.
-    profile, overscan, window
+    profile, overscan, window, workers
         As in `ccdnight.make_bias`.
 
     Returns
@@ -63,7 +64,7 @@ def sort_frames(frames, kind, profile, overscan, window):
     InputError
         If a master of another kind is among them.
     """
-    masters, groups = [], {}
+    masters, raw, groups = [], [], {}
     for frame in [] if frames is None else frame_list(frames):
         header = frame.meta if isinstance(frame, CCDData) else storage.read_header(frame).header
         master = str(header.get("MASTER", "")).strip()
@@ -72,8 +73,10 @@ def sort_frames(frames, kind, profile, overscan, window):
             raise InputError(msg)
         if master:
             masters.append(read_ccd(frame) if isinstance(frame, str | os.PathLike) else frame)
-            continue
-        source = open_source(frame, profile, overscan=overscan, window=window)
+        else:
+            raw.append(frame)
+    opened = map_list(lambda item: open_source(item, profile, overscan=overscan, window=window), raw, workers=workers)
+    for source, frame in zip(opened, raw, strict=True):
         groups.setdefault(_key(source, kind), []).append((source, frame))
     pairs = [groups[key] for key in sorted(groups, reverse=True)]
     sets, given = ([[pair[i] for pair in group] for group in pairs] for i in (0, 1))

@@ -5,18 +5,18 @@ import numpy as np
 from ccdnight.badpixels.causes import CAUSES, cause_flags, describe_causes
 from ccdnight.badpixels.columns import close_gaps, column_segments
 from ccdnight.badpixels.frames import image_of, regions_of, sort_frames
-from ccdnight.badpixels.outliers import local_median, local_sigma
 from ccdnight.badpixels.response import flat_causes, ratio_outliers
-from ccdnight.badpixels.spread import LEAST_FRAMES, frame_noise, ranges
+from ccdnight.badpixels.spread import LEAST_FRAMES, beyond_noise, frame_noise, ranges
+from ccdnight.badpixels.standing import bias_deviation, dark_deviation, filled
 from ccdnight.calibration import identity_of
 from ccdnight.exceptions import InputError
+from ccdnight.execution import map_list
 from ccdnight.masking import read_mask
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.noise import noise_model
 from ccdnight.products import flags_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.provenance import mark_applied, record_step
-from ccdnight.statistics import sample_pixels
 
 __all__ = ["make_bad_pixel_mask"]
 
@@ -94,7 +94,7 @@ def make_bad_pixel_mask(
         raise InputError(msg)
     profile = None if profile is None else get_profile(profile)
     kinds = (("bias", biases), ("dark", darks), ("flat", flats))
-    frames = {kind: sort_frames(given, kind, profile, overscan, window) for kind, given in kinds}
+    frames = {kind: sort_frames(given, kind, profile, overscan, window, workers) for kind, given in kinds}
     search = _Search(frames, mask, profile, workers)
     search.make = {"profile": profile, "overscan": overscan, "window": window, "workers": workers}
     search.noise(false_alarms)
@@ -149,30 +149,14 @@ class _Search:
                 if len(group) < LEAST_FRAMES:
                     self._notes.append(f"{kind}: {len(group)} frames cannot tell of spread, {LEAST_FRAMES} can")
                     continue
-                spread = ranges(group, self._regions)
+                spread, middle = ranges(group, self._regions, workers=self._workers)
                 noise, limit = frame_noise(spread, len(group), self._regions, false_alarms)
-                self._mark_noise(kind, cause, group, spread, noise, limit)
-
-    def _mark_noise(self, kind, cause, group, spread, noise, limit):
-        sigma = _map(self._shape, self._regions, noise)
-        if kind == "bias" and self._read_noise is None:
-            self._read_noise = sigma
-        if kind == "dark":
-            charge = np.maximum(self._charge(group), 0)
-            gain = noise_model(group, read_noise=1.0).gain
-            sigma = np.sqrt(sigma**2 + charge / np.float32(1.0 if gain is None else gain))
-        self.causes[spread > np.float32(limit) * sigma] |= _BIT[cause]
-
-    def _charge(self, group):
-        """What pixels have above the typical level, from the median of three of the frames."""
-        images = np.empty((LEAST_FRAMES, *self._shape), np.float32)
-        for source, image in zip(group, images, strict=False):
-            source.fill(slice(0, self._shape[0]), image, 0)
-        low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
-        middle = np.maximum(low, np.minimum(high, images[2]))
-        for part in self._regions:
-            middle[part] -= np.float32(np.median(sample_pixels(middle[part])))
-        return np.nan_to_num(middle)
+                if kind == "bias" and self._read_noise is None:
+                    self._read_noise = noise
+                gain = noise_model(group, read_noise=1.0).gain
+                charge = (middle, 1.0 if gain is None else gain) if kind == "dark" else None
+                found = beyond_noise(spread, noise, limit, charge, self._regions, workers=self._workers)
+                self.causes[found] |= _BIT[cause]
 
     def bias_level(self):
         """Pixels that stand off their neighbors in every bias."""
@@ -180,10 +164,7 @@ class _Search:
             self._masters["bias"] = [make_bias(self._frames["bias"].given[0], **self.make)]
         for master in self._masters["bias"]:
             image, lost = image_of(master, 0.0)
-            image[lost] = np.median(image[~lost]) if (~lost).any() else 0
-            residual = self._residual(image)
-            noise = self._read_noise if self._read_noise is not None else self._scatter(residual)
-            deviation = residual / np.maximum(noise, np.float32(1e-6))
+            deviation = bias_deviation(filled(image, lost), self._read_noise, self._regions, workers=self._workers)
             self.causes[lost | (np.abs(deviation) > _LEVEL_SIGMA)] |= _BIT["LEVEL"]
             self._deviations.append(deviation)
 
@@ -199,18 +180,11 @@ class _Search:
             return
         master = max(masters, key=lambda item: float(item.meta.get("DARKTIME", item.meta.get("EXPTIME", 0))))
         image, lost = image_of(master, 0.0)
-        image[lost] = np.median(image[~lost]) if (~lost).any() else 0
-        residual = self._residual(image)
-        scatter = np.maximum(self._scatter(residual), np.float32(1e-9))
-        error = sigma_of(master)
-        if error is not None:
-            # In a steep glow the photon noise changes within a block; what the neighbors have more of it counts.
-            near = np.nan_to_num(error) - self._residual(np.nan_to_num(error))
-            more = near**2 - np.median(sample_pixels(near)) ** 2 + np.median(sample_pixels(scatter)) ** 2
-            np.maximum(scatter, np.sqrt(np.maximum(more, 0)), out=scatter)
-        self.causes[lost | (residual > np.float32(sigma) * scatter)] |= _BIT["HOT"]
+        deviation = dark_deviation(filled(image, lost), sigma_of(master), self._regions, workers=self._workers)
+        self.causes[lost | (deviation > np.float32(sigma))] |= _BIT["HOT"]
         # A column is bad if it is so in a single dark; what is less the master takes off.
-        self._deviations.append(residual / (scatter * np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))))
+        deviation /= np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))
+        self._deviations.append(deviation)
 
     def response(self, sigma, least):
         """Outliers of the flats; of several, what at least half of them show: a star is in one only."""
@@ -219,9 +193,11 @@ class _Search:
                  for item in self._masters["flat"]]  # fmt: skip
         if not found:
             self._notes.append("no flats: dead pixels and those without light are not known")
-        for name in ("DEAD", "RESPONSE", "UNEXPOSED"):
+        for name in ("DEAD", "RESPONSE", "UNEXPOSED") if len(found) > 1 else ():
             votes = sum((causes & _BIT[name]) != 0 for causes, _ in found)
             self.causes[(votes > 0) & (2 * votes >= len(found))] |= _BIT[name]
+        if len(found) == 1:
+            self.causes |= found[0][0]
         self._deviations += [deviation for _, deviation in found]
         for group, given in zip(self._frames["flat"].sets, self._frames["flat"].given, strict=True):
             self._two_levels(group, given, sigma, least)
@@ -252,25 +228,13 @@ class _Search:
             light -= self._masters["bias"][0].data[rows]
         return light
 
-    def _residual(self, image):
-        residual = np.empty_like(image)
-        for part in self._regions:
-            residual[part] = image[part] - local_median(image[part], workers=self._workers)
-        return residual
-
-    def _scatter(self, residual):
-        scatter = np.empty_like(residual)
-        for part in self._regions:
-            scatter[part] = local_sigma(residual[part])
-        return scatter
-
     # -- what is made of it ---------------------------------------------------------------------------
 
     def columns(self, gap):
         """Columns that are off as a whole, and the gaps in them."""
         for deviation in self._deviations:
             for part in self._regions:
-                self.causes[part][column_segments(deviation[part])] |= _BIT["COLUMN"]
+                self.causes[part][column_segments(deviation[part], workers=self._workers)] |= _BIT["COLUMN"]
         for part in self._regions:
             self.causes[part][close_gaps((self.causes[part] & _STANDING) != 0, gap)] |= _BIT["COLUMN"]
 
@@ -292,9 +256,9 @@ class _Search:
             mark_applied(ccd, "trim", "every frame that the mask is made from")
         for note in self._notes:
             ccd.meta["HISTORY"] = f"bad pixels: {note}"
-        inputs = [
-            (_base(source.name), source.digest, kind) for kind in self._frames for source in self._frames[kind].sources
-        ]
+        digests = map_list(lambda source: source.digest, self._sources, workers=self._workers)
+        kinds = [kind for kind, item in self._frames.items() for _ in item.sources]
+        inputs = [(_base(item.name), *known) for item, *known in zip(self._sources, digests, kinds, strict=True)]
         inputs += [
             (str(item.meta.get("FILENAME", kind)), identity_of(item), kind)
             for kind in self._frames
@@ -303,13 +267,6 @@ class _Search:
         words = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no bad pixels"
         record_step(ccd, "bad_pixels", inputs=inputs, history=words)
         return ccd
-
-
-def _map(shape, regions, values):
-    result = np.empty(shape, np.float32)
-    for part, value in zip(regions, values, strict=True):
-        result[part] = value
-    return result
 
 
 def _base(name):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ccdnight.badpixels.causes import CAUSES
-from ccdnight.badpixels.outliers import box_median, local_median, local_sigma
+from ccdnight.badpixels.local import each_block_row, local_median, local_sigma
+from ccdnight.badpixels.outliers import box_median
 from ccdnight.statistics import sample_pixels
 
 __all__ = ["flat_causes", "ratio_outliers"]
@@ -43,44 +44,59 @@ def flat_causes(flat, sigma, least, regions, workers=None):
     deviation : `~numpy.ndarray`
         Relative deviation from the neighbors in units of the scatter, 2 % at least, for the search for columns.
     """
-    some = sample_pixels(flat)
-    local, typical = np.empty_like(flat), float(np.median(some[some > 0])) if (some > 0).any() else 1.0
-    for part in regions:
-        local[part] = local_median(flat[part], workers=workers)
-    unexposed = _unexposed(flat, local, typical)
-    light = np.maximum(local, np.float32(_DARK * typical))
-    relative = flat / light - 1
-    relative[unexposed] = 0
-    scatter = np.empty_like(flat)
-    for part in regions:
-        scatter[part] = local_sigma(relative[part])
-    off = (np.abs(relative) > sigma * scatter) & (np.abs(relative) > least)
-    off |= _patches(local, unexposed, typical)
-    causes = np.where(off, _RESPONSE, np.uint16(0))
-    causes[off & (relative < _DEAD - 1)] = _DEAD_BIT
-    causes[unexposed] = _UNEXPOSED
-    return causes, relative / np.maximum(scatter, np.float32(_FLAT_FIELD))
+    some, local = sample_pixels(flat), np.zeros_like(flat)
+    typical = np.float32(np.median(some[some > 0]) if (some > 0).any() else 1)
+
+    def smooth(part, rows):
+        local[part][rows] = local_median(flat[part], rows)
+
+    each_block_row(smooth, regions, workers=workers)
+    dark, blind = np.float32(_DARK * typical), _blind(flat, _DARK * typical)
+    wide = _wide(flat, local, blind, typical)
+    (y, x), causes = _nearest(flat.shape, wide.shape), np.zeros(flat.shape, np.uint16)
+    deviation = np.zeros_like(flat)
+
+    def judge(part, rows):
+        here = (slice(part[0].start + rows.start, part[0].start + rows.stop), part[1])
+        near, unexposed = local[here], _unexposed(flat, local, blind, dark, here)
+        relative = flat[here] / np.maximum(near, dark) - 1
+        relative[unexposed] = 0
+        scatter, size = local_sigma(relative), np.abs(relative)
+        off = (size > sigma * scatter) & (size > least)
+        around = np.maximum(wide[y[here[0], None], x[here[1]]], dark)
+        ratio = np.where(unexposed, typical, near) / around
+        off |= (ratio < _PATCH[0]) | (ratio > _PATCH[1])
+        found = np.where(off, _RESPONSE, np.uint16(0))
+        found[off & (relative < _DEAD - 1)] = _DEAD_BIT
+        found[unexposed] = _UNEXPOSED
+        causes[here], deviation[here] = found, relative / np.maximum(scatter, np.float32(_FLAT_FIELD))
+
+    each_block_row(judge, regions, workers=workers)
+    return causes, deviation
 
 
-def _unexposed(flat, local, typical):
-    """Regions, whole rows and whole columns without light; a single dark pixel is dead, not unexposed."""
-    unexposed = (flat < _DARK * typical) & (local < _DARK * typical)
+def _blind(flat, dark):
+    """Rows, and columns, that see no light."""
     rows, columns = (max(1, size // _SAMPLE) for size in flat.shape)
-    unexposed |= (np.median(flat[:, ::columns], axis=1) < _DARK * typical)[:, None]
-    unexposed |= (np.median(flat[::rows], axis=0) < _DARK * typical)[None, :]
-    return unexposed
+    return np.median(flat[:, ::columns], axis=1) < dark, np.median(flat[::rows], axis=0) < dark
 
 
-def _patches(local, unexposed, typical):
-    """Patches larger than the moving median, seen against a much wider one on every eighth pixel."""
-    filled = np.where(unexposed, np.float32(typical), local)
-    first = [min(_STEP // 2, size // 2) for size in local.shape]
-    wide = box_median(np.ascontiguousarray(filled[first[0] :: _STEP, first[1] :: _STEP]), _WIDE)
-    y, x = (
-        np.minimum(np.arange(size) // _STEP, count - 1) for size, count in zip(local.shape, wide.shape, strict=True)
-    )
-    ratio = filled / np.maximum(wide[y[:, None], x], np.float32(_DARK * typical))
-    return (ratio < _PATCH[0]) | (ratio > _PATCH[1])
+def _unexposed(flat, local, blind, dark, where):
+    """Regions, whole rows and whole columns without light; a single dark pixel is dead, not unexposed."""
+    rows, columns = (line[part] for line, part in zip(blind, where, strict=True))
+    return ((flat[where] < dark) & (local[where] < dark)) | rows[:, None] | columns[None, :]
+
+
+def _wide(flat, local, blind, typical):
+    """A much wider moving median on every eighth pixel: patches larger than the other one are seen against it."""
+    grid = tuple(slice(min(_STEP // 2, size // 2), None, _STEP) for size in flat.shape)
+    unexposed = _unexposed(flat, local, blind, np.float32(_DARK * typical), grid)
+    return box_median(np.where(unexposed, typical, local[grid]), _WIDE)
+
+
+def _nearest(shape, coarse):
+    """The row and column of a coarse grid that belongs to each of a fine one."""
+    return [np.minimum(np.arange(size) // _STEP, count - 1) for size, count in zip(shape, coarse, strict=True)]
 
 
 def ratio_outliers(low, high, sigma, least, regions, workers=None):
@@ -102,8 +118,11 @@ def ratio_outliers(low, high, sigma, least, regions, workers=None):
     usable = (low > 0) & (high > 0)
     ratio = np.where(usable, low / np.where(usable, high, 1), 1).astype(np.float32)
     off = np.zeros(ratio.shape, bool)
-    for part in regions:
-        relative = ratio[part] / local_median(ratio[part], workers=workers) - 1
-        scatter = local_sigma(relative)
-        off[part] = (np.abs(relative) > sigma * scatter) & (np.abs(relative) > least)
+
+    def judge(part, rows):
+        relative = ratio[part][rows] / local_median(ratio[part], rows) - 1
+        size = np.abs(relative)
+        off[part][rows] = (size > sigma * local_sigma(relative)) & (size > least)
+
+    each_block_row(judge, regions, workers=workers)
     return off & usable

@@ -10,14 +10,18 @@ import math
 
 import numpy as np
 
+from ccdnight.badpixels.local import each_block_row
+from ccdnight.execution import map_strips
 from ccdnight.statistics import clipped_moments, sample_pixels
 
-__all__ = ["LEAST_FRAMES", "frame_noise", "range_factors", "ranges"]
+__all__ = ["LEAST_FRAMES", "beyond_noise", "frame_noise", "range_factors", "ranges"]
 
 #: With fewer frames nothing is left to compare when one value may be a particle.
 LEAST_FRAMES = 3
 #: About so many pixels of a row give its level.
 _ROW_SAMPLE = 256
+#: Rows that are done at once: of all frames they stay in the cache.
+_STRIP = 32
 
 
 @functools.cache
@@ -40,14 +44,15 @@ def range_factors(n, false_alarms):
     mean, limit : float
         In standard deviations.
     """
-    error_function = np.vectorize(math.erfc)
+    from scipy.special import erfc
+
     grid = np.linspace(-9, 9, 1801)
     density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
-    above = error_function(grid / math.sqrt(2)) / 2
+    above = erfc(grid / math.sqrt(2)) / 2
     widths = np.linspace(0, 14, 1401)
     exceeded = np.empty(widths.size)
     for number, width in enumerate(widths):
-        beyond = error_function((grid + width) / math.sqrt(2)) / 2
+        beyond = erfc((grid + width) / math.sqrt(2)) / 2
         inside = above - beyond
         within = inside ** (n - 1) + (n - 1) * inside ** (n - 2) * beyond
         exceeded[number] = np.sum(n * density * (above ** (n - 1) - within)) * (grid[1] - grid[0])
@@ -56,11 +61,11 @@ def range_factors(n, false_alarms):
     return mean, float(limit)
 
 
-def ranges(sources, regions):
+def ranges(sources, regions, *, workers=None):
     """
-    Range of every pixel over some frames, the highest value left out.
+    Range of every pixel over some frames, the highest value left out, and the middle of its first three values.
 
-    The level of every row of a frame is taken off before: it may drift.
+    The level of every row of a frame is taken off before the range is taken: it may drift.
 
     Parameters
     ----------
@@ -68,30 +73,42 @@ def ranges(sources, regions):
         Frames of one kind, at least 3.
     regions : list of tuple of slice
         Rows and columns of the amplifiers.
+    workers : int, optional
+        Threads.
 
     Returns
     -------
-    `~numpy.ndarray`
+    spread, middle : `~numpy.ndarray`
         Shape ``(ny, nx)``, float32, in adu.
     """
-    low = high = second = None
-    for source in sources:
-        values = _leveled(source, regions)
-        if low is None:
-            low, high, second = values.copy(), values, np.full_like(values, -np.inf)
+    ny, nx = sources[0].shape
+    spread, middle = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
+
+    def do(rows):
+        images = np.empty((len(sources), rows.stop - rows.start, nx), np.float32)
+        for source, image in zip(sources, images, strict=True):
+            source.fill(rows, image, 0)
+        low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
+        np.maximum(low, np.minimum(high, images[2]), out=middle[rows])
+        for image in images:
+            _take_level(image, rows, regions)
+        low, high, second = images[0].copy(), images[0].copy(), np.full_like(low, -np.inf)
+        for image in images[1:]:
+            np.minimum(low, image, out=low)
+            np.maximum(second, np.minimum(high, image), out=second)
+            np.maximum(high, image, out=high)
+        np.subtract(second, low, out=spread[rows])
+
+    map_strips(do, [slice(y, min(y + _STRIP, ny)) for y in range(0, ny, _STRIP)], workers=workers)
+    return spread, middle
+
+
+def _take_level(values, rows, regions):
+    """Take the median of every row off it; what is not finite is on it."""
+    for y, x in regions:
+        piece = values[max(y.start - rows.start, 0) : max(y.stop - rows.start, 0), x]
+        if not piece.size:
             continue
-        np.minimum(low, values, out=low)
-        np.maximum(second, np.minimum(high, values), out=second)
-        np.maximum(high, values, out=high)
-    return second - low
-
-
-def _leveled(source, regions):
-    """A frame with the median of every row taken off; what is not finite is on it."""
-    values = np.empty(source.shape, np.float32)
-    source.fill(slice(0, source.shape[0]), values, 0)
-    for part in regions:
-        piece = values[part]
         some = piece[:, :: max(1, piece.shape[1] // _ROW_SAMPLE)]
         whole = bool(np.isfinite(piece).all())
         with np.errstate(all="ignore"):
@@ -101,7 +118,6 @@ def _leveled(source, regions):
         piece -= level[:, None].astype(np.float32)
         if not whole:
             piece[~np.isfinite(piece)] = 0
-    return values
 
 
 def frame_noise(spread, n, regions, false_alarms):
@@ -129,3 +145,44 @@ def frame_noise(spread, n, regions, false_alarms):
     mean, limit = range_factors(n, false_alarms)
     noise = [clipped_moments(sample_pixels(spread[part]))[0] / mean for part in regions]
     return noise, limit
+
+
+def beyond_noise(spread, noise, limit, charge, regions, *, workers=None):
+    """
+    Pixels that scatter more than their noise.
+
+    Parameters
+    ----------
+    spread : `~numpy.ndarray`
+        From `ranges`.
+    noise : list of float
+        Of each region in adu.
+    limit : float
+        Range in units of the noise.
+    charge : tuple or None
+        Typical value of every pixel in adu, and the gain in electron/adu (a number, or one of every pixel): what it
+        is above the level of its region has photon noise.
+    regions : list of tuple of slice
+        Rows and columns of the amplifiers.
+    workers : int, optional
+        Threads.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        bool.
+    """
+    found = np.zeros(spread.shape, bool)
+    for part, sigma in zip(regions, noise, strict=True):
+        variance = np.float32(sigma**2)
+        level = None if charge is None else np.float32(np.median(sample_pixels(charge[0][part])))
+
+        def do(part, rows, variance=variance, level=level):
+            allowed = variance
+            if charge is not None:
+                gain = charge[1] if np.ndim(charge[1]) == 0 else charge[1][part][rows]
+                allowed = variance + np.maximum(np.nan_to_num(charge[0][part][rows] - level), 0) / np.float32(gain)
+            found[part][rows] = spread[part][rows] > np.float32(limit) * np.sqrt(allowed)
+
+        each_block_row(do, [part], workers=workers)
+    return found

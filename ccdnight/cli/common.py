@@ -27,6 +27,7 @@ __all__ = [
     "progress_bar",
     "raw_folder",
     "tell_notes",
+    "tell_of_compiling",
 ]
 
 #: Exit codes, as the README documents them.
@@ -166,6 +167,15 @@ def tell_notes(notes):
     """
     for note in notes:
         click.echo(f"note: {note}", err=True)
+
+
+def tell_of_compiling():
+    """Say on standard error, should kernels have to be compiled, why the first run takes longer."""
+    from ccdnight._kernels._jit import on_first_compile
+
+    words = "ccdnight: compiling its kernels for this machine; that is done once and takes up to a minute"
+    stop = on_first_compile(lambda: click.echo(words, err=True))
+    click.get_current_context().call_on_close(stop)
 
 
 def progress_bar():

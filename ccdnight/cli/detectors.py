@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import DONE, NOTHING, json_option, print_json, profile_option, raw_folder, tell_notes
+from ccdnight.cli.common import (
+    DONE,
+    NOTHING,
+    json_option,
+    print_json,
+    profile_option,
+    raw_folder,
+    tell_notes,
+    tell_of_compiling,
+)
 
 __all__ = ["detector"]
 
@@ -25,6 +34,7 @@ def detector(raw, profile, output, as_json):
     from ccdnight.characterize import characterize
     from ccdnight.night import Night
 
+    tell_of_compiling()
     found = characterize(Night(raw, profile=profile), output=output)
     if as_json:
         print_json(found)

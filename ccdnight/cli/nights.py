@@ -14,6 +14,7 @@ from ccdnight.cli.common import (
     progress_bar,
     raw_folder,
     tell_notes,
+    tell_of_compiling,
 )
 
 __all__ = ["frames", "plan", "reduce", "report"]
@@ -87,6 +88,7 @@ def plan(raw, profile, policy, output, as_json, **choices):
     from ccdnight import storage
     from ccdnight.night import Night
 
+    tell_of_compiling()
     made = Night(raw, profile=profile).plan(policy=policy, **choices)
     if output:
         storage.write_text(output, made.to_toml())
@@ -127,6 +129,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
     if out.resolve() == raw.resolve():
         msg = f"{out} is the raw folder; products need a folder of their own"
         raise click.UsageError(msg)
+    tell_of_compiling()
     night = Night(raw, profile=profile)
     asked = plan_file or night.plan(policy=policy, **choices)
     result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=progress_bar())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import json_option, no_collection, print_json
+from ccdnight.cli.common import json_option, no_collection, print_json, tell_of_compiling
 from ccdnight.exceptions import CcdnightError
 
 __all__ = ["combine"]
@@ -54,6 +54,7 @@ def combine(files, output, as_json, overwrite, **options):
         with no_collection():
             from ccdnight.filestack import combine_files
 
+            tell_of_compiling()
             told = combine_files([str(path) for path in files], output, **options)
     except CcdnightError:
         raise

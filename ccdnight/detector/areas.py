@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ccdnight._kernels.planes import plane_variances
 from ccdnight._sections import parse_section
 from ccdnight.exceptions import InputError
 from ccdnight.statistics import truncation_factor
@@ -221,38 +222,16 @@ def variances(difference, side):
     `~numpy.ndarray`
         Shape ``(k,)``, float64; NaN where an area has too few pixels.
     """
-    keep = np.isfinite(difference)
-    enough = keep.sum(axis=1) >= max(_FEWEST, _LEAST_PART * difference.shape[1])
+    enough = np.isfinite(difference).sum(axis=1) >= max(_FEWEST, _LEAST_PART * difference.shape[1])
     center, width = _center_and_width(difference)
-    residual = np.where(keep, difference - center[:, None], 0).astype(np.float32)
-    keep &= np.abs(residual) <= (SIGMA + 1) * width[:, None]
-    residual -= _planes(residual, keep, _basis(side))
-    result = _mean_square(residual, keep)
-    for _ in range(3):
-        inside = np.isfinite(difference) & (np.abs(residual) <= SIGMA * np.sqrt(result)[:, None])
-        if np.array_equal(inside, keep):
-            break
-        keep = inside
-        result = _mean_square(residual, keep)
+    result = np.empty(len(difference))
+    plane_variances(np.asarray(difference, np.float32), side, center, width, SIGMA, result)
     return np.where(enough, result / truncation_factor(SIGMA) ** 2, np.nan)
-
-
-def _basis(side):
-    """Constant, slope along rows and along columns, shape ``(m, 3)``."""
-    y, x = np.mgrid[-1 : 1 : side[0] * 1j, -1 : 1 : side[1] * 1j]
-    return np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=1).astype(np.float32)
-
-
-def _mean_square(residual, keep):
-    """Three degrees of freedom go into the plane."""
-    square = np.where(keep, residual, 0)
-    square *= square
-    return square.sum(axis=1, dtype=np.float64) / np.maximum(keep.sum(axis=1) - 3, 1)
 
 
 def _center_and_width(difference):
     """Median and half the width of the central two thirds; of whole numbers not below half a step."""
-    some = difference[:, :: max(1, difference.shape[1] // 1024)]
+    some = difference[:, :: (difference.shape[1] // 512) | 1]
     ordered = np.sort(some, axis=1)
     count = np.isfinite(ordered).sum(axis=1)
     row = np.arange(len(ordered))
@@ -261,20 +240,7 @@ def _center_and_width(difference):
     finite = some[np.isfinite(some)]
     if np.array_equal(2 * finite, np.rint(2 * finite)):
         width = np.maximum(width, 0.5)
-    return np.nan_to_num(center), np.nan_to_num(width) + 1e-30
-
-
-def _planes(values, keep, basis):
-    """The plane through the kept pixels of each area."""
-    kept = np.where(keep, values, np.float32(0))
-    ridge = 1e-6 * np.eye(3)  # an area of one row or column has no slope across it
-    normal = np.broadcast_to(basis.T @ basis + ridge, (len(values), 3, 3)).copy()
-    partial = np.flatnonzero(~keep.all(axis=1))
-    if partial.size:
-        products = (basis[:, :, None] * basis[:, None, :]).reshape(len(basis), 9)
-        normal[partial] = (keep[partial].astype(np.float32) @ products).reshape(-1, 3, 3) + ridge
-    slopes = np.linalg.solve(normal, (kept @ basis).astype(np.float64)[..., None])[..., 0]
-    return slopes.astype(np.float32) @ basis.T
+    return np.nan_to_num(center).astype(np.float32), (np.nan_to_num(width) + 1e-30).astype(np.float32)
 
 
 def combined(values, relative):

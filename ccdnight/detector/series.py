@@ -19,6 +19,8 @@ _UNLIKE, _TOO_UNLIKE = 0.9, 0.8
 _LIGHT, _NOISY = 20, 1.3
 #: Pixels of a frame, and part of an area, that may share the highest value; with a scatter below _QUIET many do.
 _MANY, _PILED, _QUIET = 30, 2e-3, 4.0
+#: Pixels that tell the level of a frame, to 0.4 % of its noise, and what it scatters.
+_SAMPLE = 100_000
 
 
 def open_frames(frames, profile, what, *, least=2, overscan=None):
@@ -268,12 +270,13 @@ class Series:
             If that is most of a frame.
         """
         for name, pixels in zip(self.names, self.pixels, strict=True):
-            finite = pixels[np.isfinite(pixels)]
-            if finite.size == 0:
+            good = np.isfinite(pixels)
+            finite, some = np.count_nonzero(good), _sample(pixels)
+            if not finite:
                 continue
-            top, spread = finite.max(), np.percentile(finite, 84) - np.percentile(finite, 16)
+            top, spread = pixels[good].max(), np.subtract(*np.nanpercentile(some, [84, 16]))
             at_top = pixels == top
-            piled = at_top.sum() / finite.size
+            piled = at_top.sum() / finite
             if piled <= 0.5 and (at_top.sum() <= _MANY or spread <= _QUIET):
                 continue
             full = at_top.mean(axis=1) > _PILED
@@ -329,5 +332,12 @@ class Series:
 
 
 def _level(pixels):
-    finite = pixels[np.isfinite(pixels)]
+    """Median of a sample of every area."""
+    some = _sample(pixels)
+    finite = some[np.isfinite(some)]
     return float(np.median(finite)) if finite.size else np.nan
+
+
+def _sample(pixels):
+    """Every so manieth pixel of every area, in all its rows and columns."""
+    return pixels[:, :: (pixels.size // _SAMPLE) | 1]

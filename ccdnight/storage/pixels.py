@@ -12,11 +12,13 @@ import numpy as np
 
 from ccdnight.exceptions import FrameError
 
-__all__ = ["decode_rows", "decodes", "packs", "read_packed", "read_rows", "read_stored", "wide"]
+__all__ = ["decode_rows", "decodes", "packs", "read_packed", "read_part", "read_rows", "read_stored", "wide"]
 
 _kept, _NONE = threading.local(), np.empty(0, np.uint8)
 #: Bytes that a thread keeps at most.
 _LARGEST_ROOM = 4 << 20
+#: Bytes that are fetched at once where only a part of each row is wanted.
+_IN_CACHE = 1 << 19
 
 
 def decodes(raw):
@@ -127,6 +129,53 @@ def read_rows(path, raw, rows, out=None):
     stored = _room(shape, _stored_dtype(raw))
     _fetch(path, raw.offset + begin * shape[1] * stored.itemsize, stored)
     return decode_rows(stored, raw, out)
+
+
+def read_part(path, raw, rows, columns):
+    """
+    Pixels of some columns of some rows, as `read_rows` gives them.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    raw : RawHeader
+        Its header; `decodes` is true.
+    rows, columns : slice
+        Which; without a step.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Contiguous.
+
+    Raises
+    ------
+    FrameError
+        As `read_rows`.
+    """
+    (begin, end, _), (left, right, _) = rows.indices(raw.shape[0]), columns.indices(raw.shape[1])
+    out = np.empty((max(0, end - begin), max(0, right - left)), np.float64 if wide(raw) else np.float32)
+    dtype, nx = _stored_dtype(raw), raw.shape[1]
+    height = max(1, _IN_CACHE // max(1, nx * dtype.itemsize))
+    for y in range(0, len(out), height):
+        target = out[y : y + height]
+        stored = _room((len(target), nx), dtype)
+        _fetch(path, raw.offset + (begin + y) * nx * dtype.itemsize, stored)
+        _decode_part(stored, raw.coding, left, target)
+    return out
+
+
+def _decode_part(stored, coding, first, out):
+    if not _is_short(coding):
+        _decode(stored[:, first : first + out.shape[1]], coding, out)
+        return
+    from ccdnight._kernels.decode import decode_int16_part
+
+    zero = np.float32(coding.zero)
+    decode_int16_part(stored.view(np.uint16).reshape(-1), stored.shape[1], first, zero, out)
+    if coding.blank is not None:
+        out[stored[:, first : first + out.shape[1]] == coding.blank] = np.nan
 
 
 def read_stored(path, raw):

@@ -21,7 +21,7 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
-from ccdnight.storage.pixels import decodes, read_rows
+from ccdnight.storage.pixels import decodes, read_part, read_rows
 
 __all__ = ["RawHeader", "extension_numbers", "open_plain", "read_header", "read_pixels"]
 
@@ -317,8 +317,7 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
     raw = raw or read_header(path)
     part = (rows or slice(None), columns or slice(None))
     if decodes(raw):
-        pixels = read_rows(path, raw, part[0])
-        return pixels if columns is None else np.ascontiguousarray(pixels[:, columns])
+        return read_rows(path, raw, part[0]) if columns is None else read_part(path, raw, *part)
     try:
         # No memory map: on Windows it would hold the file, and a file that shrinks under it kills us.
         with quiet_libraries(), fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
