@@ -20,7 +20,7 @@ _REMEDIES = (
     (r"saturated; a flat may", "Expose flats to half of the full well; leave these out."),
     (
         r"adu of light above the bias",
-        "Take flats within the policy's flat_level, or widen it in a profile of your own.",
+        "Take flats within the policy's flat_level, or widen that in your own profile.",
     ),
     (r"all of its pixels|pixels are 0|of its pixels is finite", "The camera or the transfer failed: take it again."),
     (r"exposure .*(needed|not a number)|no exposure time", "Put the exposure in seconds into the raw header."),
