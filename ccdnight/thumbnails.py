@@ -85,8 +85,8 @@ def picture_of_master(ccd, kind):
     """
     step = tile_for(ccd.data.shape, LARGEST)
     if kind == "badpixels":
-        return draw(overview_of((ccd.data != 0).astype(np.float32), step=step), limits=(0.0, _MOSTLY_BAD))
-    return draw(overview_of(ccd.data, ccd.flags, step=step), linear=True, unit=str(ccd.unit))
+        return draw(overview_of((ccd.data != 0).astype(np.float32), step=step), limits=(0.0, _MOSTLY_BAD), unit="of the pixels bad")
+    return draw(overview_of(ccd.data, ccd.flags, step=step), linear=kind == "flat", unit=str(ccd.unit))
 
 
 def picture_of_file(path, *, hdu=None, pixels, kind="raw", unit=""):
@@ -116,8 +116,8 @@ def picture_of_file(path, *, hdu=None, pixels, kind="raw", unit=""):
     except (FrameError, OSError):
         return None
     if kind == "badpixels":
-        return draw(look, limits=(0.0, _MOSTLY_BAD))
-    return draw(look, linear=kind not in ("raw", "science"), unit=unit)
+        return draw(look, limits=(0.0, _MOSTLY_BAD), unit="of the pixels bad")
+    return draw(look, linear=kind == "flat", unit=unit)
 
 
 def draw(overview, *, linear=False, limits=None, unit=""):
@@ -129,8 +129,8 @@ def draw(overview, *, linear=False, limits=None, unit=""):
     overview : ccdnight.overview.Overview
         Its tiles.
     linear : bool, optional
-        Whether gray levels grow evenly, as is best for calibration frames; otherwise as the inverse hyperbolic sine
-        of the level above the background (Lupton et al. 1999, AJ 118, 1406), which shows faint and bright stars.
+        Whether gray levels grow evenly, as is best for flats; otherwise as the inverse hyperbolic sine of the level
+        above the background (Lupton et al. 1999, AJ 118, 1406), which shows faint and bright stars.
     limits : tuple of float, optional
         What is drawn black and white, gray levels growing evenly; by default what suits the frame.
     unit : str, optional

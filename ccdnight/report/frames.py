@@ -198,7 +198,7 @@ def _science_facts(told):
     total = shape[0] * shape[1]
     even = "" if flatness is None else measured(flatness, None, "electron", 2)
     if even and sky is not None and scatter is not None and sky > scatter:
-        even += f" ({fraction(flatness, sky)} of it)"
+        even += f" ({fraction(flatness, sky)} of the sky)"
     return [
         ("middle of exposure", f"{middle:%Y-%m-%d %H:%M:%S} UTC" if middle else "not known"),
         ("Julian date", f"{told['jd_mid']:.5f}" if middle else ""),

@@ -1,6 +1,17 @@
 (function () {
   "use strict";
-  var box = document.getElementById("filter"), shown = document.getElementById("shown");
+  // Pictures that were not looked at yet are made ready a few at a time, when all that is in sight is there.
+  var waiting = Array.prototype.slice.call(document.querySelectorAll("img[loading=lazy]"));
+  function ready(number) {
+    waiting.splice(0, number).forEach(function (image) { image.loading = "eager"; });
+    if (waiting.length) { setTimeout(ready, 30, 20); }
+  }
+  window.addEventListener("load", function () { ready(20); });
+  window.addEventListener("beforeprint", function () { ready(waiting.length); });
+
+  var box = document.getElementById("filter");
+  if (!box) { return; }
+  var shown = document.getElementById("shown");
   var none = document.getElementById("none");
   var frames = Array.prototype.slice.call(document.querySelectorAll(".frame"));
   var texts = frames.map(function (frame) {
@@ -28,10 +39,6 @@
       apply();
       target.scrollIntoView();
     }
-  });
-  // What is printed is whole: pictures that were not looked at yet, and what is folded.
-  window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("img[loading=lazy]").forEach(function (image) { image.loading = "eager"; });
   });
   apply();
 })();
