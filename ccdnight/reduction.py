@@ -41,6 +41,10 @@ class Products(Mapping):
             raise KeyError(msg)
         return read_ccd(self.path(name))
 
+    def __contains__(self, name):
+        # That of a mapping would read the file.
+        return name in self._files
+
     def __iter__(self):
         return iter(self._files)
 

@@ -17,6 +17,9 @@ _MOST, _MOST_PIXELS = 60, 30_000
 _WIDE = 20
 #: Fits need fewer rounds than this, or do not end.
 _ROUNDS = 12
+#: The four neighbors of a star's brightest pixel have more than this part of its light: 0.2 and more where the FWHM is
+#: 1.4 pixels.
+_SPREAD = 0.12
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 #: Cards that tell how many arcseconds a pixel has.
 _SCALE_CARDS = ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "SCALE")
@@ -73,7 +76,7 @@ def measure_seeing(data, flags, overview, level, scatter):
     places = _candidates(data, flags, overview, level, scatter)
     if len(places) < 3:
         return None
-    guess = _first_width(data, places)
+    guess = _first_width(data, places, level)
     half = int(min(max(math.ceil(1.5 * guess), 4), 2 * _WIDE))
     places = _inside(places, data.shape, half)[: max(3, _MOST_PIXELS // (2 * half + 1) ** 2)]
     if len(places) < 3:
@@ -96,14 +99,22 @@ def _candidates(data, flags, overview, level, scatter):
     padded = np.pad(cells, 1, constant_values=-np.inf)
     around = np.max([padded[i : i + down, j : j + across] for i in range(3) for j in range(3)], axis=0)
     rows, columns = np.nonzero((cells == around) & (cells > level + _ABOVE * scatter))
-    brightest = np.argsort(-cells[rows, columns], kind="stable")[: 2 * _MOST]
+    brightest = np.argsort(-cells[rows, columns], kind="stable")[: 5 * _MOST]
     size, found = side * overview.step, []
     for row, column in zip(rows[brightest] * size, columns[brightest] * size, strict=True):
         part = (slice(row, row + size), slice(column, column + size))
         values = np.where((flags[part] == 0) & np.isfinite(data[part]), data[part], -np.inf)
         y, x = np.unravel_index(values.argmax(), values.shape)
         found.append((row + y, column + x))
-    return _inside(np.array(found, int).reshape(-1, 2), data.shape, _APART)[:_MOST]
+    places = _inside(np.array(found, int).reshape(-1, 2), data.shape, _APART)
+    return places[_are_spread(data, places, level)][:_MOST]
+
+
+def _are_spread(data, places, level):
+    """Whether the light of points reaches their neighbors, as that of a hot pixel does not."""
+    y, x = places.T
+    beside = np.stack([data[y - 1, x], data[y + 1, x], data[y, x - 1], data[y, x + 1]])
+    return beside.mean(axis=0) - level > _SPREAD * (data[y, x] - level)
 
 
 def _inside(places, shape, half):
@@ -116,16 +127,16 @@ def _cut(array, places, half):
     return array[places[:, 0, None, None] + offsets[:, None], places[:, 1, None, None] + offsets]
 
 
-def _first_width(data, places):
+def _first_width(data, places, level):
     """Width of a circle of as many pixels as lie above half of the peak, typical of the stars."""
     near = _inside(places, data.shape, _WIDE)
     near, half = (near, _WIDE) if len(near) >= 3 else (places, _APART)
     stars = _cut(data, near[:30], half).astype(np.float64)
+    stars[~np.isfinite(stars)] = level
     ring = np.concatenate([stars[:, 0], stars[:, -1], stars[:, :, 0], stars[:, :, -1]], axis=1)
-    background = np.nanmedian(ring, axis=1)
+    background = np.median(ring, axis=1)
     peak = stars[:, half, half] - background
-    with np.errstate(invalid="ignore"):
-        area = (stars - background[:, None, None] > peak[:, None, None] / 2).sum(axis=(1, 2))
+    area = (stars - background[:, None, None] > peak[:, None, None] / 2).sum(axis=(1, 2))
     return float(np.median(2 * np.sqrt(area / math.pi)))
 
 

@@ -85,7 +85,7 @@ def picture_of_master(ccd, kind):
     """
     step = tile_for(ccd.data.shape, LARGEST)
     if kind == "badpixels":
-        return draw(overview_of((ccd.data != 0).astype(np.float32), step=step), limits=(0.0, _MOSTLY_BAD), unit="of the pixels bad")
+        return _draw_part(overview_of((ccd.data != 0).astype(np.float32), step=step))
     return draw(overview_of(ccd.data, ccd.flags, step=step), linear=kind == "flat", unit=str(ccd.unit))
 
 
@@ -116,8 +116,13 @@ def picture_of_file(path, *, hdu=None, pixels, kind="raw", unit=""):
     except (FrameError, OSError):
         return None
     if kind == "badpixels":
-        return draw(look, limits=(0.0, _MOSTLY_BAD), unit="of the pixels bad")
+        return _draw_part(look)
     return draw(look, linear=kind == "flat", unit=unit)
+
+
+def _draw_part(overview):
+    """Picture of the part of bad pixels in every tile."""
+    return draw(overview, limits=(0.0, _MOSTLY_BAD), unit="of the pixels bad")
 
 
 def draw(overview, *, linear=False, limits=None, unit=""):

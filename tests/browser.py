@@ -145,7 +145,8 @@ class Browser:
             answer = self._next()
             if answer.get("id") == number:
                 if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
+                    msg = f"{method}: {answer['error']}"
+                    raise RuntimeError(msg)
                 return answer["result"]
             self._events.append(answer)
 
