@@ -13,7 +13,7 @@ from ccdnight.statistics import clipped_moments
 __all__ = ["LARGEST", "draw", "picture_of_file", "picture_of_master", "pictures_of_science", "pixels_of_pictures"]
 
 #: Pixels of a picture where there are few of them, and of all pictures of a night together.
-LARGEST, _TOGETHER = 160_000, 26_000_000
+LARGEST, _TOGETHER = 160_000, 18_000_000
 #: How gray levels between background and bright stars are shared out: larger shows fainter things.
 _SOFTENING = 12.0
 _QUALITY = 75

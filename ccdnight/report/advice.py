@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from ccdnight.report.wording import plain
+
 __all__ = ["Advice", "advise", "remedy_for"]
 
 #: What is done about a sentence that says so and so; the first that fits.
@@ -150,8 +152,8 @@ def _left_out(reduction):
     """Inputs that failed or were rejected, those with the same reason together."""
     groups = {}
     for row in reduction.failures:
-        path, reason = str(row["path"]), str(row["reason"])
-        groups.setdefault((str(row["fate"]), _without_path(reason, path)), []).append(path)
+        path, reason = plain(row["path"]), plain(row["reason"])
+        groups.setdefault((plain(row["fate"]), _without_path(reason, path)), []).append(path)
     return [
         Advice("warning", f"{fate.capitalize()}: {reason}", remedy_for(reason), tuple(paths))
         for (fate, reason), paths in groups.items()
@@ -170,7 +172,7 @@ def _with_problems(reduction):
     for path, problem in reduction.run.get("problems", {}).items():
         groups.setdefault(str(problem), []).append(str(path))
     for row in reduction.night:
-        for part in str(row["reason"]).split("; "):
-            if str(row["fate"]) == "used" and re.match(r"(reduced|made) without .*", part):
-                groups.setdefault(part[0].upper() + part[1:], []).append(str(row["path"]))
+        for part in plain(row["reason"]).split("; "):
+            if plain(row["fate"]) == "used" and re.match(r"(reduced|made) without .*", part):
+                groups.setdefault(part[0].upper() + part[1:], []).append(plain(row["path"]))
     return [Advice("warning", words, remedy_for(words), tuple(paths)) for words, paths in groups.items()]

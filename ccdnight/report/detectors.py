@@ -4,7 +4,7 @@ import math
 
 from astropy.table import Table
 
-from ccdnight.report.wording import measured, plural, significant
+from ccdnight.report.wording import measured, plain, plural, significant
 
 __all__ = ["detector_rows"]
 
@@ -89,5 +89,5 @@ def _number(value):
 
 
 def _text(value):
-    text = "" if value is None else str(value)
-    return "" if text in ("--", "nan") else text
+    text = plain(value)
+    return "" if text == "nan" else text

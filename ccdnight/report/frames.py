@@ -5,7 +5,7 @@ from ccdnight.badpixels import CAUSES
 from ccdnight.exceptions import FrameError
 from ccdnight.flags import FLAGS
 from ccdnight.plans import served
-from ccdnight.report.wording import count, duration, exposure, fraction, measured, moment, significant
+from ccdnight.report.wording import count, duration, exposure, fraction, measured, moment, plain, significant
 
 __all__ = ["master_entries", "science_entries"]
 
@@ -84,8 +84,8 @@ def _master_facts(reduction, master, told, header):
     if told.get("fraction") is not None:
         facts.append(("bad pixels", fraction(told["fraction"], 1)))
     if master.kind != "badpixels":
-        rows = [row for row in reduction.night if str(row["role"]) == master.name]
-        used = sum(str(row["fate"]) == "used" for row in rows)
+        rows = [row for row in reduction.night if plain(row["role"]) == master.name]
+        used = sum(plain(row["fate"]) == "used" for row in rows)
         facts.append(("frames", count(used) if used == len(rows) else f"{count(used)} of {count(len(rows))} usable"))
     if master.filter:
         facts.append(("filter", master.filter))
@@ -137,7 +137,7 @@ def science_entries(reduction, pictures, link, anchors):
         problem, and for the charts jd_mid, sky, fwhm, fwhm_arcsec and airmass.
     """
     plans = {item.input: item for item in reduction.plan.science}
-    reasons = {str(row["path"]): str(row["reason"]) for row in reduction.night}
+    reasons = {plain(row["path"]): plain(row["reason"]) for row in reduction.night}
     entries = []
     for number, name in enumerate(reduction.science, 1):
         file = reduction.science.path(name).relative_to(reduction.output).as_posix()

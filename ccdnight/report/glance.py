@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import median
 
-from ccdnight.report.wording import clean, duration, exposure, moment, plural, significant, span
+from ccdnight.report.wording import clean, duration, exposure, moment, plain, plural, significant, span
 
 __all__ = ["glance", "left_out", "summary_of_targets", "timings", "title_of"]
 
@@ -114,7 +114,7 @@ def _when(reduction):
 def _inputs(night):
     rows = {}
     for row in night:
-        kind, fate = str(row["kind"]) or "unknown", str(row["fate"])
+        kind, fate = plain(row["kind"]) or "unknown", plain(row["fate"])
         counts = rows.setdefault(kind, dict.fromkeys(("all", "used", "unused", "rejected", "failed"), 0))
         counts["all"] += 1
         counts[fate] = counts.get(fate, 0) + 1
@@ -178,9 +178,9 @@ def left_out(reduction):
     """
     groups = {}
     for row in reduction.night:
-        if str(row["fate"]) != "used":
-            key = (str(row["fate"]), str(row["kind"]), str(row["reason"]))
-            groups.setdefault(key, []).append(clean(str(row["path"])))
+        if plain(row["fate"]) != "used":
+            key = (plain(row["fate"]), plain(row["kind"]), plain(row["reason"]))
+            groups.setdefault(key, []).append(clean(plain(row["path"])))
     order = ("failed", "rejected", "unused")
     keys = sorted(groups, key=lambda key: (order.index(key[0]) if key[0] in order else 9, key[1]))
     return [dict(zip(("fate", "kind", "reason"), key, strict=True)) | {"files": groups[key]} for key in keys]

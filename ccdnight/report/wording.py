@@ -3,7 +3,19 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["clean", "count", "duration", "exposure", "fraction", "measured", "moment", "plural", "significant", "span"]
+__all__ = [
+    "clean",
+    "count",
+    "duration",
+    "exposure",
+    "fraction",
+    "measured",
+    "moment",
+    "plain",
+    "plural",
+    "significant",
+    "span",
+]
 
 _JD_EPOCH, _JD_2000 = datetime(2000, 1, 1, 12, tzinfo=UTC), 2451545.0
 #: Characters that turn the direction of what follows: a name could be shown as another one.
@@ -46,6 +58,23 @@ def count(number):
         Such as '20,485'.
     """
     return f"{number:,}"
+
+
+def plain(value):
+    """
+    Text of an entry of a table.
+
+    Parameters
+    ----------
+    value : object
+        The entry; texts that are empty come back from a file as masked.
+
+    Returns
+    -------
+    str
+    """
+    text = "" if value is None else str(value)
+    return "" if text == "--" else text
 
 
 def plural(number, one, many=None):

@@ -18,7 +18,7 @@ from ccdnight.report.frames import master_entries, science_entries
 from ccdnight.report.glance import glance, left_out, timings, title_of
 from ccdnight.report.graph import plan_graph
 from ccdnight.report.pictures import pictures_of
-from ccdnight.report.wording import clean, count, plural
+from ccdnight.report.wording import clean, count, plain, plural
 
 __all__ = ["write_report"]
 
@@ -88,7 +88,7 @@ def _content(reduction, path):
         "coadds": coadd_entries(reduction, link),
         "detectors": detector_rows(reduction),
         "timings": timings(reduction),
-        "night": [{name: str(row[name]) for name in reduction.night.colnames} for row in reduction.night],
+        "night": [{name: plain(row[name]) for name in reduction.night.colnames} for row in reduction.night],
         "run": reduction.run,
         "raw": raw,
         "raw_is_gone": bool(science) and not any(item["before"] for item in science),
