@@ -30,7 +30,8 @@ PATIENCE = 60.0
 #: Looks at every part of the page as a reader who scrolls would, and waits for what that loads.
 SCROLL = """
 (async () => {
-  for (let y = 0; y <= document.documentElement.scrollHeight; y += innerHeight) {
+  const far = document.documentElement.scrollHeight;
+  for (let y = 0; y <= far; y += Math.max(innerHeight, far / 40)) {
     scrollTo(0, y);
     await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
   }

@@ -46,7 +46,7 @@ def repeated(result, frames):
         rows.append((new, "science", "science", "used", row["reason"], f"science/{new}"))
         statistics[f"science/{new}"] = told[file] | {
             "jd_mid": 2460443.7 + number / 1440,
-            "object": f"field {number % 7}",
+            "object": f"target{number % 7}x",
         }
         files[new], shown[f"science/{new}"] = f"science/{new}", pictures
     others = result.night[result.night["kind"] != "science"]

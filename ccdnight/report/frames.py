@@ -196,8 +196,8 @@ def _science_facts(told):
     cosmic = flags.get("COSMIC_RAY", 0)
     rest = sum(number for name, number in flags.items() if name != "COSMIC_RAY")
     total = shape[0] * shape[1]
-    even = "" if flatness is None else measured(flatness, None, "electron", 2)
-    if even and sky is not None and scatter is not None and sky > scatter:
+    even = "frame too small to tell" if flatness is None else measured(flatness, None, "electron", 2)
+    if flatness is not None and sky is not None and scatter is not None and sky > scatter:
         even += f" ({fraction(flatness, sky)} of the sky)"
     return [
         ("middle of exposure", f"{middle:%Y-%m-%d %H:%M:%S} UTC" if middle else "not known"),

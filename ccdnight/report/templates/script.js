@@ -14,8 +14,11 @@
   var shown = document.getElementById("shown");
   var none = document.getElementById("none");
   var frames = Array.prototype.slice.call(document.querySelectorAll(".frame"));
+  // Name, object, filter, exposure, what is wrong, and the masters: numbers would be found everywhere.
   var texts = frames.map(function (frame) {
-    return frame.textContent.toLowerCase();
+    return Array.prototype.map.call(frame.querySelectorAll("h3, .what, .wrong, .with"), function (part) {
+      return part.textContent.toLowerCase();
+    }).join(" ");
   });
   function apply() {
     var words = box.value.toLowerCase().split(/\s+/).filter(Boolean), number = 0;
