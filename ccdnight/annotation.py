@@ -82,11 +82,17 @@ def annotate(ccd, profile, *, look=None):
         "airmass": airmass,
         "sky": _measured(level, error, ccd.unit),
         "sky_sigma": _measured(scatter, error / np.sqrt(2), ccd.unit),
-        **_shape_of(ccd, profile, look or look_at(ccd), level, scatter),
+        **_shape_of(ccd, profile, facts.binning, look or look_at(ccd), level, scatter),
     }
 
 
-def _shape_of(ccd, profile, look, level, scatter):
+def _scale_of(profile, binning):
+    """Pixel scale of a profile that has one, for frames in the binning that it is meant for."""
+    usual = binning in ("", getattr(profile, "standard_binning", binning))
+    return getattr(profile, "pixel_scale", None) if usual else None
+
+
+def _shape_of(ccd, profile, binning, look, level, scatter):
     """Flatness and seeing, written into the header."""
     flatness = flatness_of(look, scatter)
     if np.isfinite(flatness):
@@ -97,7 +103,7 @@ def _shape_of(ccd, profile, look, level, scatter):
         return told
     ccd.meta["FWHMPIX"] = (round(seeing.fwhm, 3), f"[pixel] width of stars, median of {seeing.stars}")
     told |= {"fwhm": _measured(seeing.fwhm, seeing.error, "pixel"), "stars": seeing.stars}
-    scale = pixel_scale(ccd.meta, ccd.wcs, getattr(profile, "pixel_scale", None))
+    scale = pixel_scale(ccd.meta, ccd.wcs, _scale_of(profile, binning))
     if scale is not None:
         ccd.meta["FWHMSEC"] = (round(scale * seeing.fwhm, 3), f"[arcsec] the same, at {scale:.4g} arcsec per pixel")
         told["fwhm_arcsec"] = _measured(scale * seeing.fwhm, scale * seeing.error, "arcsec")

@@ -24,6 +24,7 @@ from ccdnight.report.advice import advise, remedy_for
 from ccdnight.report.charts import night_charts
 from ccdnight.report.coadds import coadd_entries
 from ccdnight.report.graph import plan_graph
+from ccdnight.report.vectors import vector_drawing
 from ccdnight.report.wording import clean, count, duration, exposure, fraction, measured, moment, plural, significant
 
 QUIET = {"progress": False, "cosmic_rays": False, "workers": 1}
@@ -528,6 +529,9 @@ class TestCoadds:
             "output": "coadd/M31_V.fits",
             "residual": {"value": 0.0312, "error": 0.0041, "unit": "pixel"},
             "correlation": 1.2345678,
+            "flags": {"SATURATED": 12},
+            "absolute": None,
+            "residual_vectors": {"a.fits": [[1.0, 2.0, 0.02, -0.01], [30.0, 39.0, 0.04, 0.0]], "b.fits": None},
             "frames": [{"input": "a.fits", "fwhm": {"value": 3.2, "error": None, "unit": "pixel"}, "dx": 1.5}],
         }
         for coadds in ([told], {"coadd/M31_V.fits": told}, {"M31_V": told}):
@@ -536,6 +540,23 @@ class TestCoadds:
             text = read(write_report(tmp_path / "out", tmp_path / "out" / "report.html")).text
             for words in ("Coadds", "M <31>", "0.0312 ± 0.0041 pixel", "1.235", "a.fits", "3.20 pixel", "180"):
                 assert words in text
+
+    def test_vectors(self):
+        """Arrows begin at the stars, with y up, and are as long as their scale says."""
+        drawing = vector_drawing({"a": [[0.0, 0.0, 0.02, 0.0], [100.0, 50.0, 0.0, 0.02], [100.0, 50.0, 0.02, 0.0]]})
+        assert drawing["scale"]["words"] == "0.02 pixel"
+        assert drawing["arrows"][0]["path"] == f"M0.0 {drawing['height']:.1f}l{drawing['scale']['length']:.1f} 0.0"
+        assert re.search(r"l0\.0 -\d", drawing["arrows"][1]["path"])
+        assert drawing["arrows"][0]["words"] == "a: 0.020 pixel"
+
+    @pytest.mark.parametrize("vectors", [None, {}, [], {"a": None}, {"a": [[1, 2]]}, {"a": [[1, 2, float("nan"), 4]]}])
+    def test_no_vectors(self, vectors):
+        assert vector_drawing(vectors) is None
+
+    def test_many_vectors_and_large_ones(self):
+        drawing = vector_drawing({"a": [[i, i, 0.0, 0.0] for i in range(5000)] + [[3.0, 4.0, 1e9, 1e9]]})
+        assert len(drawing["arrows"]) <= 1500
+        assert vector_drawing({"a": [[0, 0, 0, 0]]})["arrows"]
 
     @pytest.mark.parametrize("coadds", [None, 5, ["x"], {"a": 5}, []])
     def test_of_anything(self, night, coadds):

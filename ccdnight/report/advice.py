@@ -57,6 +57,10 @@ _REMEDIES = (
         "Take at least two flats of equal exposure and two biases in this readout mode.",
     ),
     (r"differ in level", "Take the two flats right after each other under the same light."),
+    (
+        r"coadd .*not made",
+        "Look at the frames: clouds, or another field under the same name, leave no stars in common.",
+    ),
     (r"lacking|could not be made|without .*, which could not", "See why that master failed, mend it, and run again."),
     (r"cosmic rays are not flagged", "Give the read noise in a profile, or take biases so that it is measured."),
     (r"left out by the policy", "Take the missing frames, or let the policy entry missing_... be 'reduce'."),
@@ -67,6 +71,7 @@ _ANY = "Look at the frames that it names; if it is right, nothing has to be done
 _TOLD = (
     r"^bias from the overscan",
     r"^no science frames",
+    r"it has one frame only",
     r"profile: its sections",
     r"^[^:]*: the frames are dithered",
 )

@@ -2,6 +2,8 @@
 
 from ccdnight import storage
 from ccdnight.exceptions import FrameError
+from ccdnight.report.frames import flag_rows
+from ccdnight.report.vectors import vector_drawing
 from ccdnight.report.wording import duration, measured, significant
 from ccdnight.thumbnails import LARGEST, picture_of_file
 
@@ -25,7 +27,7 @@ def coadd_entries(reduction, link):
     Returns
     -------
     list of dict
-        name, anchor, picture, link, facts (name and value), tables (columns and rows), notes.
+        name, anchor, picture, link, facts (name and value), flags, vectors, tables (columns and rows).
     """
     entries, told = [], _told(reduction.run)
     files = {path.name: path for path in sorted((reduction.output / "coadd").glob("*.fits"))}
@@ -38,6 +40,8 @@ def coadd_entries(reduction, link):
                 "picture": picture_of_file(path, pixels=LARGEST, kind="science", unit=""),
                 "link": link(f"coadd/{file}"),
                 "facts": _header_facts(path) + _facts(own),
+                "flags": flag_rows(own.get("flags") or {}, _pixels(path)),
+                "vectors": vector_drawing(own.get("residual_vectors")),
                 "tables": [table for name, value in own.items() if (table := _table(name, value))],
             }
         )
@@ -52,6 +56,14 @@ def _told(run):
     statistics = {name: item for name, item in run.get("statistics", {}).items() if name.startswith("coadd/")}
     told = {name: item for name, item in told.items() if isinstance(item, dict)} if isinstance(told, dict) else {}
     return {**statistics, **told}
+
+
+def _pixels(path):
+    try:
+        ny, nx = storage.read_header(path).shape
+    except FrameError:
+        return 0
+    return ny * nx
 
 
 def _header_facts(path):

@@ -7,7 +7,7 @@ from ccdnight.flags import FLAGS
 from ccdnight.plans import served
 from ccdnight.report.wording import count, duration, exposure, fraction, measured, moment, plain, significant
 
-__all__ = ["master_entries", "science_entries"]
+__all__ = ["flag_rows", "master_entries", "science_entries"]
 
 
 def master_entries(reduction, pictures, link):
@@ -46,7 +46,7 @@ def master_entries(reduction, pictures, link):
                 "picture": pictures.get(file, {}).get("after"),
                 "link": link(file) if made else "",
                 "facts": _master_facts(reduction, master, told, header),
-                "flags": _flags(told.get("flags") or told.get("causes") or {}, _pixels(header)),
+                "flags": flag_rows(told.get("flags") or told.get("causes") or {}, _pixels(header)),
                 "history": [] if header is None else [str(line) for line in header.get("HISTORY", [])],
                 "inputs": list(master.inputs) or [*master.sources, *filter(None, [master.mask])],
             }
@@ -100,8 +100,22 @@ def _took(reduction, task):
     return duration(seconds) if isinstance(seconds, int | float) else ""
 
 
-def _flags(counts, total):
-    """Flagged pixels: name, number, part of all, meaning."""
+def flag_rows(counts, total):
+    """
+    Flagged pixels by flag, or bad ones by cause.
+
+    Parameters
+    ----------
+    counts : dict of str to int
+        Number of pixels of each.
+    total : int
+        Pixels of the frame; 0 where it is not known.
+
+    Returns
+    -------
+    list of dict
+        name, count, part of all, meaning.
+    """
     meanings = {name: flag.meaning for name, flag in FLAGS.items()}
     meanings |= {cause.name: cause.meaning for cause in CAUSES.values()}
     return [
@@ -155,7 +169,7 @@ def science_entries(reduction, pictures, link, anchors):
                 "after": shown.get("after"),
                 "link": link(file),
                 "facts": [*_science_facts(told), ("reduced in", _took(reduction, f"science:{name}"))],
-                "flags": _flags(told.get("flags") or {}, shape[0] * shape[1]),
+                "flags": flag_rows(told.get("flags") or {}, shape[0] * shape[1]),
                 "masters": _masters(item, anchors),
                 "reason": reasons.get(name, ""),
                 "problem": item.problem if item else "",
