@@ -199,11 +199,12 @@ def _step(fit, x, y, model, residual, weight, damping):
     slope = height * shape / sigma**2
     columns = [shape, slope * dx, slope * dy, slope * (dx**2 + dy**2) / sigma, np.ones_like(shape)]
     jacobian = np.stack(columns, axis=2)
-    normal = np.einsum("npi,np,npj->nij", jacobian, weight, jacobian, optimize=True)
-    gradient = np.einsum("npi,np->ni", jacobian, residual)
+    # Products of small matrices: large ones would be added up in an order that depends on the number of threads.
+    turned = jacobian.swapaxes(1, 2)
+    normal, gradient = (turned * weight[:, None]) @ jacobian, turned @ residual[:, :, None]
     diagonal = np.einsum("nii->ni", normal)
     diagonal += damping[:, None] * diagonal + 1e-12
-    return np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
+    return np.linalg.solve(normal, gradient)[:, :, 0]
 
 
 def _summary(fits, scatter):

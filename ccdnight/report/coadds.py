@@ -4,7 +4,7 @@ from ccdnight import storage
 from ccdnight.exceptions import FrameError
 from ccdnight.report.frames import flag_rows
 from ccdnight.report.vectors import vector_drawing
-from ccdnight.report.wording import duration, measured, significant
+from ccdnight.report.wording import exposure, measured, significant
 from ccdnight.thumbnails import LARGEST, picture_of_file
 
 __all__ = ["coadd_entries"]
@@ -39,7 +39,7 @@ def coadd_entries(reduction, link):
                 "anchor": f"coadd-{number}",
                 "picture": picture_of_file(path, pixels=LARGEST, kind="science", unit=""),
                 "link": link(f"coadd/{file}"),
-                "facts": _header_facts(path) + _facts(own),
+                "facts": _header_facts(path, own) + _facts(own),
                 "flags": flag_rows(own.get("flags") or {}, _pixels(path)),
                 "vectors": vector_drawing(own.get("residual_vectors")),
                 "tables": [table for name, value in own.items() if (table := _table(name, value))],
@@ -66,7 +66,7 @@ def _pixels(path):
     return ny * nx
 
 
-def _header_facts(path):
+def _header_facts(path, told):
     try:
         header = storage.read_header(path).header
     except FrameError as error:
@@ -75,10 +75,10 @@ def _header_facts(path):
     for key, name in (("OBJECT", "object"), ("FILTER", "filter")):
         if str(header.get(key, "")).strip():
             facts.append((name, str(header[key]).strip()))
-    if isinstance(header.get("NCOMBINE"), int):
+    if isinstance(header.get("NCOMBINE"), int) and "frames_used" not in told:
         facts.append(("frames", str(header["NCOMBINE"])))
-    if isinstance(header.get("EXPTIME"), int | float):
-        facts.append(("exposure", duration(header["EXPTIME"])))
+    if isinstance(header.get("EXPTIME"), int | float) and "exposure" not in told:
+        facts.append(("exposure", exposure(header["EXPTIME"])))
     facts.append(("size", f"{header.get('NAXIS1', '?')} x {header.get('NAXIS2', '?')} pixels"))
     return facts
 
@@ -87,7 +87,7 @@ def _facts(told):
     """Single numbers and words."""
     facts = []
     for name, value in told.items():
-        words = str(name).replace("_", " ")
+        words = str(name).replace("_", " ").replace("fwhm", "FWHM")
         if isinstance(value, dict) and isinstance(value.get("value"), int | float):
             facts.append((words, measured(value["value"], value.get("error"), str(value.get("unit") or ""))))
         elif isinstance(value, bool) or (isinstance(value, str) and value):

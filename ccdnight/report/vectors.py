@@ -7,7 +7,7 @@ from ccdnight.report.wording import significant
 __all__ = ["vector_drawing"]
 
 #: Width of the drawing in pixels; the length of a typical arrow; arrows that are drawn at most.
-_WIDTH, _TYPICAL, _MOST = 360, 14, 1500
+_WIDTH, _TYPICAL, _MOST = 360, 9, 1500
 
 
 def vector_drawing(vectors):
@@ -35,8 +35,8 @@ def vector_drawing(vectors):
     lengths = sorted(math.hypot(item[3], item[4]) for item in found)
     typical = lengths[len(lengths) // 2] or lengths[-1] or 1.0
     length = _round(typical)
-    # A few outliers are cut to the size of the drawing's tenth.
-    most = _WIDTH / 10
+    # A few outliers are cut: they would cover the others.
+    most = 3 * _TYPICAL
     arrows = []
     for name, x, y, dx, dy in found:
         part = min(_TYPICAL / typical, most / max(math.hypot(dx, dy), 1e-30))
