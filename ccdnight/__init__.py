@@ -49,6 +49,7 @@ _SUBMODULES = (
         "provenance",
         "readout",
         "reduction",
+        "report",
         "saturation",
         "simulate",
         "stacking",

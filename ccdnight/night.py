@@ -1,13 +1,15 @@
 """A whole night: from a folder of raw frames to masters and calibrated science frames."""
 
+import contextlib
 import os
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
 from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
-from ccdnight.exceptions import InputError, PlanError, ProfileError
+from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
 from ccdnight.masking import read_mask
@@ -213,9 +215,11 @@ class Night:
         with OutputLock(output):
             plan = self._take_plan(plan, policy)
             graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
-            with run.progress(progress, len(graph)) as on_done:
-                outcomes = run_graph(graph, workers=workers, on_done=on_done)
-            return run.finish(outcomes)
+            with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
+                outcomes = run_graph(graph, workers=workers, on_done=seen)
+            result = run.finish(outcomes)
+            _report(result)
+            return result
 
     def _check_output(self, output):
         output = Path(output)
@@ -280,6 +284,36 @@ def _readable_mask(mask, folder):
         raise InputError(msg) from error
     path, folder = path.resolve(), Path(folder or ".").resolve()
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+@contextlib.contextmanager
+def _reported_if_stopped(run, graph, on_done):
+    """What is called with every outcome; a run that is stopped leaves a report of what it has done."""
+    outcomes = {}
+
+    def seen(outcome):
+        outcomes[outcome.name] = outcome
+        on_done(outcome)
+
+    try:
+        yield seen
+    except BaseException as error:
+        # Where the disk is full there may be no place for a report either: the error that stopped the run counts.
+        with contextlib.suppress(OutputError):
+            _report(run.stopped(outcomes, graph.tasks, error))
+        raise
+
+
+def _report(result):
+    """Write the report; a mistake in it is told of, but does not cost the night that it tells about."""
+    from ccdnight.report import write_report
+
+    try:
+        write_report(result, result.output / "report.html")
+    except OutputError:
+        raise
+    except Exception:  # noqa: BLE001
+        result.run["errors"]["report"] = traceback.format_exc()
 
 
 def _collect(source, profile):

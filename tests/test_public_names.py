@@ -66,6 +66,7 @@ MODULES = [
     "provenance",
     "readout",
     "reduction",
+    "report",
     "saturation",
     "simulate",
     "stacking",

@@ -1,4 +1,4 @@
-"""Commands that look at a night, plan it and reduce it."""
+"""Commands that look at a night, plan it, reduce it and report on it."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from ccdnight.cli.common import (
     tell_of_compiling,
 )
 
-__all__ = ["frames", "plan", "reduce"]
+__all__ = ["frames", "plan", "reduce", "report"]
 
 
 @click.command()
@@ -150,6 +150,27 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
     sys.exit(code)
 
 
+@click.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="By default OUT/report.html.")
+@json_option
+def report(out, output, as_json):
+    """Write the report of the reduced night in OUT again.
+
+    \b
+    Examples:
+      ccdnight report reduced/
+      ccdnight report reduced/ -o night.html
+    """
+    from ccdnight.report import write_report
+
+    written = write_report(out, output or out / "report.html")
+    if as_json:
+        print_json({"output": str(written)})
+    else:
+        click.echo(f"report: {written}")
+
+
 def _summary(result):
     return {
         "output": str(result.output),
@@ -178,6 +199,7 @@ def _tell(result):
     click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
     if result.coadds:
         click.echo(f"coadds: {', '.join(result.coadds)}, in {result.output}/coadd")
+    click.echo(f"report: {result.output / 'report.html'}")
     for row in result.failures:
         click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
     for path, problem in result.run["problems"].items():
