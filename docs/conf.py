@@ -7,7 +7,12 @@ author = "ccdnight developers"
 copyright = "2026, ccdnight developers"
 release = version
 
-extensions = ["matplotlib.sphinxext.plot_directive", "numpydoc", "sphinx_automodapi.automodapi", "sphinx_automodapi.smart_resolver"]
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "numpydoc",
+    "sphinx_automodapi.automodapi",
+    "sphinx_automodapi.smart_resolver",
+]
 # No intersphinx: the documentation builds without network, and names of other packages stay plain.
 default_role = "obj"
 exclude_patterns = ["_build"]

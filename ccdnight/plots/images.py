@@ -62,7 +62,9 @@ def show(ccd, ax=None, *, stretch="zscale", flags=False, sections=False, limits=
     one_of(stretch, ("zscale", "asinh"), "stretch")
     ccd, data, mask = pixels_of(ccd)
     names = _flag_names(flags)
-    ax, size = new_axes(ax, (6.5, 6)), block_size(data.shape)
+    # A figure as high as the frame needs: wide frames would lie in a large white page.
+    height = min(8.0, max(2.4, 5.2 * data.shape[0] / data.shape[1] + 1.0))
+    ax, size = new_axes(ax, (6.5, height)), block_size(data.shape)
     small = block_mean(data, mask if isinstance(ccd, np.ma.MaskedArray) else None, size)
     extent = (-0.5, data.shape[1] - 0.5, -0.5, data.shape[0] - 0.5)
     # Whole blocks reach over the upper edges by less than one of them.

@@ -1,8 +1,9 @@
 """Levels along a frame: profiles, overscan, histogram, the sky before and after."""
 
 import numpy as np
+from astropy.nddata import CCDData
 
-from ccdnight.exceptions import InputError
+from ccdnight.exceptions import CcdnightError, InputError
 from ccdnight.overscan import DEFAULT_WINDOW, overscan_levels
 from ccdnight.plots._drawing import (
     BLUE,
@@ -18,7 +19,7 @@ from ccdnight.plots._drawing import (
     unit_of,
 )
 from ccdnight.plots.images import show
-from ccdnight.readout import find_profile, frame_geometry
+from ccdnight.readout import find_profile, frame_geometry, subtract_overscan
 from ccdnight.statistics import sample_pixels
 
 __all__ = ["plot_before_after", "plot_histogram", "plot_overscan", "plot_profile"]
@@ -263,7 +264,8 @@ def plot_before_after(raw, reduced, *, axis=1, ax=None):
     """
     Draw the sky of a frame before and after its reduction, stars clipped, in percent of its median.
 
-    The raw frame still holds its bias level, which makes its departures look smaller than those of the light.
+    The overscan of the raw frame is subtracted where it is known: the bias level in it would make its departures
+    look smaller than those of the light. A plain array is taken as it is.
 
     Parameters
     ----------
@@ -299,11 +301,8 @@ def plot_before_after(raw, reduced, *, axis=1, ax=None):
     raw, before, raw_mask = pixels_of(raw, "raw")
     reduced, after, mask = pixels_of(reduced, "reduced")
     if ax is None:
-        figure = new_figure((9, 8))
-        grid = figure.add_gridspec(2, 2, height_ratios=(1.5, 1))
-        for column, (frame, name) in enumerate(((raw, "raw"), (reduced, "reduced"))):
-            show(frame, figure.add_subplot(grid[0, column]), title=name)
-        ax = figure.add_subplot(grid[1, :])
+        ax = _pictures(raw, reduced, before.shape)
+    before = _without_pedestal(raw, before)
     offsets = _trimmed(reduced)
     same = tuple(slice(max(0, off), off + size) for off, size in zip(offsets, after.shape, strict=True))
     for data, bad, part, start, color, name in (
@@ -319,6 +318,28 @@ def plot_before_after(raw, reduced, *, axis=1, ax=None):
     ax.set(xlabel=f"{_ALONG[axis][:-8]} of the raw frame [pixel]", ylabel="sky against its median [%]")
     ax.legend(fontsize="small")
     return ax
+
+
+def _pictures(raw, reduced, shape):
+    """Both frames in a new figure, wide ones above each other; the axes below them."""
+    wide = shape[1] > 1.8 * shape[0]
+    figure = new_figure((8, 4 + 15 * shape[0] / shape[1]) if wide else (9, 8))
+    grid = figure.add_gridspec(3, 1, height_ratios=(1, 1, 1.6)) if wide else None
+    grid = figure.add_gridspec(2, 2, height_ratios=(1.5, 1)) if grid is None else grid
+    places = [grid[0, 0], grid[1, 0] if wide else grid[0, 1]]
+    for place, frame, name in zip(places, (raw, reduced), ("raw", "reduced"), strict=True):
+        show(frame, figure.add_subplot(place), title=name)
+    return figure.add_subplot(grid[-1, :])
+
+
+def _without_pedestal(ccd, data):
+    if not isinstance(ccd, CCDData):
+        return data
+    try:
+        return subtract_overscan(ccd).data
+    except CcdnightError:
+        # It has none, or it is gone already: then the frame is as near to the light as it gets.
+        return data
 
 
 def _limit(ax):
