@@ -3,10 +3,10 @@
 import importlib
 import inspect
 
-import ccdnight
 import pytest
 from click import Context
 
+import ccdnight
 from ccdnight.cli import main
 
 MODULES = sorted(set(dir(ccdnight)) - set(ccdnight.__all__))
