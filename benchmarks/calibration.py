@@ -3,10 +3,11 @@ Speed of calibration, as ratios: medians of runs that take turns with their peer
 
     python benchmarks/calibration.py frame --runs 5
     python benchmarks/calibration.py night --runs 3
+    python benchmarks/calibration.py night --runs 1 --cosmic-rays
 
-A full frame of the LFC, or a night of 6 biases, 3 darks, 3 flats and 10 science frames, without cosmic rays; the night
-that is simulated for it can be kept in a folder (``--folder``). Seconds depend on the machine; ratios of runs side by
-side much less. All files are in the page cache.
+A full frame of the LFC, or a night of 6 biases, 3 darks, 3 flats and 10 science frames, without cosmic rays or, against
+ccdproc with astroscrappy, with them; the night that is simulated for it can be kept in a folder (``--folder``). Seconds
+depend on the machine; ratios of runs side by side much less. All files are in the page cache.
 """
 
 import argparse
@@ -69,8 +70,13 @@ for path in names(files, "{science}"):
     ccd = ccdproc.subtract_dark(ccd, dark, **times)
     ccd = ccdproc.flat_correct(ccd, flat)
     ccd = ccdproc.gain_correct(ccd, gain)
+    {cosmic_rays}
     ccd.write(out / path.name, overwrite=True)
 """
+
+#: In the guide each calibrated frame goes through astroscrappy with its defaults.
+COSMIC_RAYS = "ccd = ccdproc.cosmicray_lacosmic(ccd, readnoise=noise.value, satlevel={saturation}, gain_apply=False)"
+SATURATION = 2.0 * (59100 - 1130)
 
 SIRIL = """requires 1.0.0
 set32bits
@@ -205,7 +211,7 @@ def siril_folders(folder, raw):
     (folder / "night.ssf").write_text(SIRIL)
 
 
-def night_lines(raw, work):
+def night_lines(raw, work, cosmic_rays):
     """Commands that are timed, with their number of calibrated frames and where they lie."""
     kinds = dict.fromkeys(COUNTS)
     from ccdnight.frames import FrameCollection
@@ -213,13 +219,17 @@ def night_lines(raw, work):
     collection = FrameCollection(raw)
     for row, name in zip(collection.frames, collection.files, strict=True):
         kinds[str(row["kind"])] = str(collection.raw_header(name).header["IMAGETYP"])
-    guide = GUIDE.format(gain=GAIN, noise=READ_NOISE, overscan=OVERSCAN, trim=TRIM, **kinds)
+    step = COSMIC_RAYS.format(saturation=SATURATION) if cosmic_rays else ""
+    guide = GUIDE.format(gain=GAIN, noise=READ_NOISE, overscan=OVERSCAN, trim=TRIM, cosmic_rays=step, **kinds)
     (work / "guide.py").write_text(guide)
     program = shutil.which("ccdnight", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    wanted = "--cosmic-rays" if cosmic_rays else "--no-cosmic-rays"
     lines = {
-        "ccdnight reduce": ([program, "reduce", str(raw), "out", "--no-cosmic-rays"], "out/science/*.fits"),
+        "ccdnight reduce": ([program, "reduce", str(raw), "out", wanted], "out/science/*.fits"),
         "ccdproc guide": ([sys.executable, "guide.py", str(raw), "out"], "out/ccd*.fits"),
     }
+    if cosmic_rays:
+        return lines  # Siril has nothing of the kind that could be compared
     siril = shutil.which("siril-cli")
     if siril is None:
         print("# siril-cli is not installed, left out")
@@ -248,7 +258,7 @@ def night(options, folder):
     """Whole processes, in turn."""
     raw = make_night(folder).resolve()
     with tempfile.TemporaryDirectory(prefix="calibration-", dir=folder) as work:
-        lines = night_lines(raw, Path(work))
+        lines = night_lines(raw, Path(work), options.cosmic_rays)
         seconds_of_command(Path(work), *lines["ccdnight reduce"])
         rounds = [
             {name: seconds_of_command(Path(work), *line) for name, line in lines.items()} for _ in range(options.runs)
@@ -259,13 +269,15 @@ def night(options, folder):
         ratio, busy = (statistics.median(t[name][i] / t["ccdnight reduce"][i] for t in rounds) for i in (0, 1))
         rows.append((name, f"{wall:.1f}", f"{ratio:.2f}", f"{cpu:.1f}", f"{busy:.2f}"))
     header = ("command", "seconds", "ratio", "processor seconds", "ratio of these")
-    table(f"22 LFC frames, whole processes, {options.runs} rounds", header, rows)
+    what = "with" if options.cosmic_rays else "without"
+    table(f"22 LFC frames, {what} cosmic rays, whole processes, {options.runs} rounds", header, rows)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["frame", "night"])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cosmic-rays", action="store_true", help="of 'night': cosmic rays are looked for by both")
     parser.add_argument("--folder", type=Path, help="where the simulated night is kept; by default it is thrown away")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="calibration-") as folder:

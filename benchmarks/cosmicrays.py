@@ -24,8 +24,9 @@ from astroscrappy import detect_cosmics
 from scipy.ndimage import binary_dilation
 from tables import table
 
-from ccdnight import Night, flag_cosmic_rays, read_ccd
+from ccdnight import Night, Policy, flag_cosmic_rays, read_ccd
 from ccdnight._lacosmic import Options, find_cosmic_rays
+from ccdnight.cosmicrays import thresholds_for
 from ccdnight.products import make_ccd
 from ccdnight.simulate import make_frame, make_maps, night_for
 from ccdnight.simulate.frame import expected_charge, incident_light
@@ -138,13 +139,34 @@ def truth(options, _):
     for name in ("lfc", "aspen"):
         for fwhm in options.fwhm:
             made = [simulated(name, seed, fwhm=fwhm) for seed in range(1, options.seeds + 1)]
-            for sigclip, objlim in ((4.5, 5.0), *options.thresholds):
-                counts = [_counts(ccd, known, sigclip, objlim) for ccd, known in made]
+            for sigclip, objlim in ((4.5, 5.0), ("policy", "policy"), *options.thresholds):
+                counts, shown = [], []
+                for ccd, known in made:
+                    asked = {"sigclip": sigclip, "objlim": objlim}
+                    if sigclip == "policy":
+                        asked, _ = thresholds_for(ccd, Policy())
+                    counts.append(_counts(ccd, known, **asked))
+                    shown.append((asked["sigclip"], asked["objlim"]))
                 seen, found, *stars, noise = np.sum(counts, axis=0)
                 rates = [f"{1e4 * stars[i + 1] / stars[i]:.2f}" for i in (0, 2)]
-                share = f"{found / seen:.4f}"
-                rows.append((name, fwhm, sigclip, objlim, seen, share, stars[0], stars[1], *rates, noise))
-    header = ("night", "FWHM", "sigclip", "objlim", "hits", "found", "star pixels", "wrong", "per 10,000", "all", "sky")
+                means = [f"{value:.1f}" for value in np.mean(shown, axis=0)]
+                what = "seeing" if sigclip == "policy" else "fixed"
+                numbers = (seen, f"{found / seen:.4f}", stars[0], stars[1], *rates, noise)
+                rows.append((name, fwhm, what, *means, *numbers))
+    header = (
+        "night",
+        "FWHM",
+        "thresholds",
+        "sigclip",
+        "objlim",
+        "hits",
+        "found",
+        "star pixels",
+        "wrong",
+        "per 10,000",
+        "all",
+        "sky",
+    )
     table("pixels hit by more than 10 sigma, and pixels of stars", header, rows)
 
 

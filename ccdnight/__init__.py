@@ -38,6 +38,7 @@ _SUBMODULES = (
     *(
         "illumination",
         "learning",
+        "linearity",
         "masters",
         "night",
         "plots",
@@ -45,6 +46,7 @@ _SUBMODULES = (
         "provenance",
         "readout",
         "reduction",
+        "saturation",
         "simulate",
         "stacking",
         "statistics",

@@ -84,10 +84,13 @@ class Corrected:
         What is subtracted.
     gain : `~numpy.ndarray`, optional
         What the rest is multiplied by.
+    response : `ccdnight.linearity.Response`, optional
+        By what the linearity of the rest is corrected.
     """
 
-    def __init__(self, source, *off, gain=None):
+    def __init__(self, source, *off, gain=None, response=None):
         self.name, self.shape, self.dtype, self._source = source.name, source.shape, source.dtype, source
+        self._response = response
         self._off, self._gain = [item for item in off if item is not None], gain
 
     def rows(self, rows):
@@ -109,6 +112,8 @@ class Corrected:
             data -= item.data(rows)
             bits = item.flags(rows)
             flags = flags if bits is None else flags | bits
+        if self._response is not None:
+            self._response.apply(data, rows)
         if self._gain is not None:
             data *= self._gain[rows]
         return data, flags
@@ -129,5 +134,7 @@ class Corrected:
             bad = np.False_ if bits is None else (bits & exclude) != 0
             if bad.any():
                 out[bad] = np.nan
+        if self._response is not None:
+            self._response.apply(out, rows)
         if self._gain is not None:
             out *= self._gain[rows]

@@ -21,7 +21,7 @@ from ccdnight.overscan import note_overscan, overscan_levels
 from ccdnight.products import flags_of, header_of, sigma_of
 from ccdnight.profiles import get_profile
 from ccdnight.provenance import refuse_twice
-from ccdnight.readout import amplifier_regions, frame_geometry, note_read, open_raw, saturation_level
+from ccdnight.readout import amplifier_regions, frame_geometry, note_read, open_raw, saturation_of
 from ccdnight.trimming import note_trim, trim_cards
 
 __all__ = ["Fused"]
@@ -80,7 +80,8 @@ class Fused:
         raw, self.profile, header, problems = open_raw(path, profile)
         self._pixels = _InFile(path, raw)
         geometry = frame_geometry(header, raw.shape, self.profile, path=path)
-        limits = (saturation_level(item.amplifier, raw.header, self.profile) for item in geometry.amplifiers)
+        rows, amplifiers = self._pixels.rows, geometry.amplifiers
+        limits = (saturation_of(rows, item, raw.header, self.profile) for item in amplifiers)
         self._limits = [self._pixels.as_compared(limit) for limit in limits]
         self.ccd = _Bare(header, raw.shape, u.adu)
         self.ccd.note_unit()
@@ -142,13 +143,14 @@ class Fused:
         masters, dark = _masters(what)
         bits = list(_flags_of_masters(what))
         noises = [_noise(what, number, shape) for number in range(len(pieces))]
+        responses = [_coefficients(what, number) for number in range(len(pieces))]
         level_variance = float(self.ccd.meta.get("OVSCERR", 0.0)) ** 2
 
         def do(rows):
-            for piece, (gain, floor) in zip(pieces, noises, strict=True):
+            for piece, (gain, floor), response in zip(pieces, noises, responses, strict=True):
                 low, high = max(rows.start, piece.trimmed[0].start), min(rows.stop, piece.trimmed[0].stop)
                 if low < high:
-                    pixels, place = self._strip(piece, low, high)
+                    pixels, place = self._strip(piece, low, high, response)
                     calibrate_strip(pixels, place, gain, floor, level_variance, masters, dark, out)
             for flags, mask, keep in bits:
                 merge_flags(flags, mask, keep, (rows.start, rows.stop), out.flags)
@@ -181,11 +183,11 @@ class Fused:
             flags[piece.trimmed] = self._flags[piece.raw]
         return flags
 
-    def _strip(self, piece, low, high):
+    def _strip(self, piece, low, high, response):
         begin, skip = piece.raw[0].start, low - piece.trimmed[0].start
         values = self._pixels.rows(slice(begin + skip, begin + skip + high - low))
         rows = piece.rows[skip : skip + high - low]
-        pixels = Pixels(values, rows, piece.columns, float(piece.saturation), self._narrow)
+        pixels = Pixels(values, rows, piece.columns, float(piece.saturation), self._narrow, response)
         columns = piece.trimmed[1]
         return pixels, Place(piece.raw[1].start, low, columns.start, columns.stop - columns.start)
 
@@ -266,6 +268,11 @@ def _flags_of_masters(what):
             flags = np.ascontiguousarray(master.flags, np.uint16) if isinstance(master.flags, np.ndarray) else _NO_FLAGS
             mask = _NO_MASK if master.mask is None else np.broadcast_to(master.mask, master.data.shape)
             yield flags, np.ascontiguousarray(mask, bool), keep
+
+
+def _coefficients(what, number):
+    """Coefficients of an amplifier's linearity."""
+    return np.array([] if what.response is None else what.response.parts[number][1], np.float64)
 
 
 def _noise(what, number, shape):

@@ -8,7 +8,7 @@ from astropy.nddata import CCDData
 
 from ccdnight.exceptions import InputError
 
-__all__ = ["check_frame", "check_window", "frame_list", "positive"]
+__all__ = ["check_frame", "check_window", "frame_list", "positive", "whole"]
 
 
 def frame_list(frames):
@@ -117,3 +117,29 @@ def check_window(window):
     if isinstance(window, bool) or not isinstance(window, int | np.integer) or window < 1:
         msg = f"window = {window!r}; it must be a whole number of 1 or more rows"
         raise ValueError(msg)
+
+
+def whole(value, name):
+    """
+    A whole number of 0 or more.
+
+    Parameters
+    ----------
+    value : int
+        What was given.
+    name : str
+        How to call it in the error.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        msg = f"{name} = {value!r}; it must be a whole number of 0 or more"
+        raise ValueError(msg)
+    return int(value)

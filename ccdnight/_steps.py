@@ -6,6 +6,7 @@ import numpy as np
 
 from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.flags import FLAGS
+from ccdnight.linearity import linearized
 from ccdnight.products import derive, flags_of, sigma_of
 from ccdnight.readout import amplifier_regions, as_frame, subtract_overscan, trim
 
@@ -29,6 +30,8 @@ class Applied:
         See `ccdnight.darks.dark_for`.
     gain, read_noise : float, `~numpy.ndarray` or list of float
         A list has a value for each amplifier.
+    response : `ccdnight.linearity.Response` or None
+        By what the linearity is corrected.
     """
 
     bias: object
@@ -40,6 +43,7 @@ class Applied:
     scale_up: float
     gain: object
     read_noise: object
+    response: object = None
 
 
 class Steps:
@@ -102,8 +106,10 @@ class Steps:
         if what.bias is not None:
             data -= what.bias.data
             flags |= significant_flags(what.bias)
-        variance = np.maximum(data, 0) / gain + (noise / gain) ** 2
-        variance += float(self.ccd.meta.get("OVSCERR", 0.0)) ** 2
+        slope = self._correct_response(data, what.response)
+        # The charge has the noise of photons; what is added when it is read is stretched with the response.
+        variance = np.maximum(data, 0) / gain + (noise / gain) ** 2 * slope
+        variance += float(self.ccd.meta.get("OVSCERR", 0.0)) ** 2 * slope
         if what.dark is not None:
             current = dark_for(what.dark, what.seconds, scale_up=what.scale_up)
             data -= current.data
@@ -119,6 +125,16 @@ class Steps:
             flags |= flags_of(what.bad_pixels)
         flags[~np.isfinite(data) | ~np.isfinite(variance)] |= FLAGS["NO_DATA"].value
         return data * gain, np.sqrt(variance) * gain, flags
+
+    @staticmethod
+    def _correct_response(data, response):
+        """Correct the signals in their place; the square of the derivative."""
+        if response is None:
+            return 1.0
+        slope = np.ones_like(data)
+        for region, coefficients in response.parts:
+            data[region], slope[region] = linearized(data[region], coefficients)
+        return slope * slope
 
     def _map(self, value):
         return detector_maps(self.ccd, self.profile, value) if isinstance(value, list) else value

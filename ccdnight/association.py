@@ -3,7 +3,8 @@
 import numpy as np
 
 from ccdnight.exceptions import InputError
-from ccdnight.matching import FrameRow, Matcher, differences, night_words
+from ccdnight.fringeplans import find_fringes, find_sky_flats
+from ccdnight.matching import FrameRow, Group, Matcher, differences, night_words
 from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
 from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
@@ -11,7 +12,7 @@ from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
 __all__ = ["FrameRow", "Plan", "associate", "frame_rows"]
 
 
-def associate(rows, aside, *, profile, policy, row_by_row=None):
+def associate(rows, aside, *, profile, policy, row_by_row=None, mask=""):
     """
     Make the plan of a night.
 
@@ -28,18 +29,26 @@ def associate(rows, aside, *, profile, policy, row_by_row=None):
     row_by_row : dict, optional
         For each matching key ``(correlation, overscan scatter, image scatter)`` as
         `ccdnight.sampling.overscan_moves_with_rows` measures it.
+    mask : str, optional
+        File of a mask that is added to the bad pixel mask.
 
     Returns
     -------
     Plan
+
+    Raises
+    ------
+    InputError
+        If a mask is given that has no place in the plan, or several.
     """
-    return _Association(rows, aside, profile, policy, row_by_row or {}).plan()
+    return _Association(rows, aside, profile, policy, row_by_row or {}, mask).plan()
 
 
 class _Association:
     """The state of making one plan."""
 
-    def __init__(self, rows, aside, profile, policy, row_by_row):
+    def __init__(self, rows, aside, profile, policy, row_by_row, mask):
+        self.mask = mask
         self.rows, self.aside, self.profile, self.policy = rows, list(aside), profile, policy
         self.match = Matcher(rows, profile, policy, row_by_row)
         self.notes, self.used = [], []
@@ -57,12 +66,24 @@ class _Association:
         self.match.name(self.used)
         masters = self._masters()
         masks = self._bad_pixels([row.key for row, _, _ in chosen])
-        planned = [self._science(names[row.path], row, groups, reasons, masks) for row, groups, reasons in chosen]
+        chosen = self._require(chosen, "bad_pixels", lambda row: row.key in masks, "no bad pixel mask can be made")
+        sky = find_sky_flats(chosen, self.policy, self.profile, self.notes)
+        chosen = self._require(chosen, "flat", lambda row: not sky.lacks(row), "no flat can be made of the sky")
+        fringes = find_fringes(chosen, self.policy, self.profile, self.notes)
+        chosen = self._require(chosen, "fringe", lambda row: not fringes.lacks(row), "its fringes cannot be subtracted")
+        planned = [
+            self._science(names[row.path], row, groups, reasons, masks, (sky, fringes))
+            for row, groups, reasons in chosen
+        ]
         self._tell_unused(masters)
         return Plan(
             profile=self.profile.name,
             policy=self.policy,
-            masters=(*masters, *masks.values()),
+            masters=(
+                *masters,
+                *masks.values(),
+                *(item for series in (sky, fringes) for item in series.masters(self.match.sources)),
+            ),
             science=tuple(planned),
             unused=tuple(sorted(self.aside, key=lambda item: item.path)),
             notes=tuple(dict.fromkeys(self.notes)),
@@ -80,7 +101,8 @@ class _Association:
             dark, why_dark = self.match.choose_dark(row, row.exposure)
             flat, why_flat = self.match.choose_flat(row)
         reasons = [why_bias, why_dark, why_flat]
-        missing = {"bias": bias is None and source.frames, "dark": dark is None, "flat": flat is None}
+        of_sky = self.policy.flat == "sky"
+        missing = {"bias": bias is None and source.frames, "dark": dark is None, "flat": flat is None and not of_sky}
         for role, is_missing in missing.items():
             if is_missing and getattr(self.policy, role) != "none":
                 why = reasons[("bias", "dark", "flat").index(role)]
@@ -96,14 +118,25 @@ class _Association:
             self._need(group)
         return row, {"bias": bias, "dark": dark, "flat": flat}, reasons
 
-    def _science(self, output, row, groups, reasons, masks):
+    def _require(self, chosen, role, has, why):
+        """Leave out the frames that lack something, where the policy asks for that."""
+        if getattr(self.policy, role) == "none" or getattr(self.policy, f"missing_{role}") != "leave out":
+            return chosen
+        lacking = [row for row, _, _ in chosen if not has(row)]
+        self.aside += [UnusedFrame(row.path, row.kind, "unused", f"left out by the policy: {why}") for row in lacking]
+        return [item for item in chosen if not any(item[0] is row for row in lacking)]
+
+    def _science(self, output, row, groups, reasons, masks, series):
+        sky, fringes = series
+        names = {role: group.name if group else "" for role, group in groups.items()}
         return SciencePlan(
             input=row.path,
             output=output,
-            **{role: group.name if group else "" for role, group in groups.items()},
+            **(names | {"flat": sky.name_for(row) or names["flat"]}),
             bad_pixels=masks[row.key].name if row.key in masks else "",
+            fringe=fringes.name_for(row),
             overscan_window=self.match.sources[row.key].window,
-            reason="; ".join(reasons),
+            reason="; ".join([*reasons, *sky.reasons(row), *fringes.reasons(row)]),
             problem=row.problem,
         )
 
@@ -160,13 +193,13 @@ class _Association:
     def _bad_pixels(self, keys):
         """A mask for every configuration of the science frames, from all masters that it has; of all without any."""
         if self.policy.bad_pixels == "none":
+            if self.mask:
+                msg = f"mask = {self.mask!r} is given, but the policy says bad_pixels = 'none'; leave out one of them"
+                raise InputError(msg)
             return {}
-        used = {}
-        for group in sorted(self.used, key=lambda group: (("bias", "dark", "flat").index(group.kind), group.name)):
-            if group.first.key in keys or not keys:
-                used.setdefault(group.first.key, []).append(group)
-        names = master_names("badpixels", [groups[0] for groups in used.values()], self.profile)
-        tells = {"bias": "noisy pixels", "dark": "hot ones", "flat": "dead ones"}
+        used = self._sources_of_masks(keys)
+        firsts = [groups[0] if groups else self._of_science(key) for key, groups in used.items()]
+        names = master_names("badpixels", firsts, self.profile)
         return {
             key: MasterPlan(
                 name=name,
@@ -174,14 +207,35 @@ class _Association:
                 inputs=(),
                 overscan_window=self.match.sources[key].window,
                 sources=tuple(group.name for group in groups),
-                reason="; ".join(
-                    f"{tells[kind]} from {', '.join(mine)}"
-                    for kind in tells
-                    if (mine := [group.name for group in groups if group.kind == kind])
-                ),
+                mask=self.mask,
+                reason="; ".join(self._what_tells(groups)),
             )
             for name, (key, groups) in zip(names, used.items(), strict=True)
         }
+
+    def _sources_of_masks(self, keys):
+        used = {key: [] for key in keys} if self.mask else {}
+        for group in sorted(self.used, key=lambda group: (("bias", "dark", "flat").index(group.kind), group.name)):
+            if group.first.key in keys or not keys:
+                used.setdefault(group.first.key, []).append(group)
+        if self.mask and len(used) > 1:
+            found = "; ".join(" ".join(item for item in key if item) for key in used)
+            remedy = "a mask fits one of them: write a plan, and give the mask of each there"
+            msg = f"mask = {self.mask!r}: the night has {len(used)} configurations ({found}); {remedy}"
+            raise InputError(msg)
+        return used
+
+    def _what_tells(self, groups):
+        for kind, what in {"bias": "noisy pixels", "dark": "hot ones", "flat": "dead ones"}.items():
+            mine = [group.name for group in groups if group.kind == kind]
+            if mine:
+                yield f"{what} from {', '.join(mine)}"
+        if self.mask:
+            yield f"those of {self.mask}"
+
+    def _of_science(self, key):
+        """A configuration of which there are science frames only."""
+        return Group("science", [row for row in self.rows if row.key == key and row.kind == "science"])
 
     def _tell_unused(self, masters):
         taken = {path for master in masters for path in master.inputs}
@@ -209,6 +263,8 @@ class _Association:
             return f"the bias is taken from the overscan alone: {source.why}"
         if getattr(self.policy, kind) == "none":
             return f"the policy asks for no {kind}s"
+        if kind == "flat" and self.policy.flat == "sky":
+            return "the policy asks for flats of the sky"
         science = [row for row in self.rows if row.kind == "science"]
         if science and not any(row.key == group.first.key for row in science):
             return f"no science frame matches it: {differences(self.policy.match, group.first.key, science[0].key)}"

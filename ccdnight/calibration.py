@@ -3,11 +3,12 @@
 import numpy as np
 
 from ccdnight._fused import Fused
-from ccdnight._inputs import check_frame, check_window, positive
+from ccdnight._inputs import check_frame, check_window, positive, whole
 from ccdnight._sections import section_shape
 from ccdnight._steps import Applied, Steps, detector_maps, significant_flags
 from ccdnight.darks import dark_for, dark_seconds
 from ccdnight.exceptions import InputError
+from ccdnight.linearity import linearized, note_linearity, response_of
 from ccdnight.masking import read_mask
 from ccdnight.overscan import DEFAULT_WINDOW
 from ccdnight.products import header_of, make_ccd, read_ccd
@@ -22,6 +23,7 @@ from ccdnight.provenance import (
     set_records,
 )
 from ccdnight.readout import amplifier_regions, find_profile, frame_geometry
+from ccdnight.saturation import DEFAULT_GROW, mark_saturation, trail_regions
 from ccdnight.sources import wants_overscan
 from ccdnight.statistics import sample_pixels
 
@@ -45,6 +47,7 @@ def calibrate(
     saturation=None,
     exposure=None,
     scale_up=3.0,
+    grow=None,
     engine="fused",
 ):
     """
@@ -82,6 +85,9 @@ def calibrate(
     scale_up : float, optional
         A dark is scaled up pixel by pixel to at most this factor; beyond it only its smooth part and its
         significant hot pixels are used, see `dark_for`.
+    grow : int, optional
+        Pixels by which saturated pixels and bleed trails are grown, see `ccdnight.saturation.flag_saturation`; by
+        default what the profile's policy says, else 1.
     engine : {'fused', 'steps'}, optional
         'fused' goes once over the pixels, 'steps' over whole frames step by step: it is slower by far, needs four
         times the memory and gives the same to float32 rounding.
@@ -104,6 +110,7 @@ def calibrate(
         raise ValueError(msg)
     opened = _ENGINES[engine](frame, profile)
     profile, name = opened.profile, opened.name
+    grow = whole(_default_grow(profile) if grow is None else grow, "grow")
     bias, dark, flat = (_master(item) for item in (bias, dark, flat))
     bad_pixels = None if bad_pixels is None else read_mask(bad_pixels, name="bad_pixels")
     for step, wanted in (("bias", bias), ("dark", dark), ("flat", flat), ("gain", True)):
@@ -113,6 +120,7 @@ def calibrate(
     gain, read_noise = _noise_of(opened.ccd, profile, gain, read_noise, name)
     if saturation is not None:
         opened.flag_saturated(positive(saturation, "adu", "saturation"))
+    axes = [axis for _, axis in trail_regions(opened.ccd, profile)]
     if profile is not None:
         _read_out(opened, frame, bias, overscan, window)
     ccd, used = opened.ccd, {"bias": bias, "dark": dark, "flat": flat, "bad_pixels": bad_pixels}
@@ -121,14 +129,26 @@ def calibrate(
     require_level_off(dark, bias is not None or bool(is_applied(ccd.meta, "overscan")), name)
     seconds = None if dark is None else _seconds(ccd, profile, exposure, name)
     shared = _shares_bias(dark, bias)
-    what = Applied(**used, shared=shared, seconds=seconds, scale_up=scale_up, gain=gain, read_noise=read_noise)
+    response = _response(ccd, profile, bias, name)
+    what = Applied(
+        **used, shared=shared, seconds=seconds, scale_up=scale_up, gain=gain, read_noise=read_noise, response=response
+    )
     data, sigma, flags = opened.apply(what)
+    data, sigma = (np.asarray(array, np.float32) for array in (data, sigma))
     gain, read_noise = (_mean_of(value, ccd, profile) for value in (gain, read_noise))
-    level = _saturation(ccd, profile, saturation, gain, bias)
+    level = _saturation(ccd, profile, saturation, gain, bias, response)
+    regions = [region for region, _ in trail_regions(ccd, profile)]
+    mark_saturation(data, sigma, flags, list(zip(regions, axes, strict=True)), grow=grow, level=level)
     result = make_ccd(data, unit="electron", meta=header_of(ccd), sigma=sigma, flags=flags)
     set_records(result, records_of(ccd))
+    if response is not None:
+        note_linearity(result, response)
     _tell(result, used, gain, read_noise, seconds, level)
     return result
+
+
+def _default_grow(profile):
+    return DEFAULT_GROW if profile is None else profile.policy.grow_saturated
 
 
 def _master(item):
@@ -286,7 +306,19 @@ def master_id(ccd):
     return ccd._ccdnight_id
 
 
-def _saturation(ccd, profile, given, gain, bias):
+def _response(ccd, profile, bias, name):
+    """By what the linearity is corrected; nothing can be where the level that the signal stands on is not known."""
+    response = None if profile is None else response_of(amplifier_regions(ccd, profile))
+    if response is None:
+        return None
+    refuse_twice(ccd, "linearity", name)
+    if bias is None and not is_applied(ccd.meta, "overscan") and not is_applied(ccd.meta, "bias"):
+        ccd.meta["HISTORY"] = "linearity: not corrected, since neither overscan nor bias is subtracted"
+        return None
+    return response
+
+
+def _saturation(ccd, profile, given, gain, bias, response):
     """Saturation in electron, the lowest of the amplifiers; None where it is not known."""
     amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector) if profile else ()
     levels = [item.saturation for item in amplifiers if item.saturation]
@@ -303,7 +335,10 @@ def _saturation(ccd, profile, given, gain, bias):
         sample = sample_pixels(bias.data)
         finite = sample[np.isfinite(sample)]
         pedestal += float(np.median(finite)) if finite.size else 0.0
-    return round((min(levels) - pedestal) * gain, 1)
+    signal = min(levels) - pedestal
+    if response is not None:
+        signal = min(linearized(signal, coefficients)[0] for _, coefficients in response.parts)
+    return round(signal * gain, 1)
 
 
 def _tell(result, used, gain, noise, seconds, saturation):

@@ -8,11 +8,15 @@ from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
 from ccdnight.products import derive, flags_of, read_ccd, sigma_of
 from ccdnight.provenance import record_step
+from ccdnight.starwidth import star_width
 
 __all__ = ["flag_cosmic_rays"]
 
 #: Rows and columns that a frame must have: astroscrappy writes beyond the arrays of narrower ones.
 _SMALLEST = 8
+
+#: Width of stars in pixels from which on they are well told from cosmic rays, and how the threshold grows below it.
+_SAMPLED, _STEEPNESS, _MOST_RAISED = 2.6, 1.75, 4.0
 
 #: What may be asked for by name.
 _NAMES = {
@@ -121,6 +125,36 @@ def flag_cosmic_rays(
     else:
         found = _by_astroscrappy(arrays, options, {"sepmed": bool(sepmed), "fsmode": fsmode} | psf)
     return _flagged(ccd, *found, clean=clean, engine=engine, sigclip=sigclip, objlim=objlim)
+
+
+def thresholds_for(ccd, policy):
+    """
+    Thresholds for a frame, as a policy asks for them.
+
+    In undersampled frames stars are as sharp as cosmic rays. Where stars are narrower than 2.6 pixels (a seeing of 2.5
+    pixels, and the pixels themselves) `objlim` and `sigclip` are multiplied by ``(2.6 / width)**1.75``, the one at most
+    by 4, the other at most by 4/3: see the table in docs/validation.rst.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        A calibrated frame.
+    policy : Policy
+        Its cosmic_sigclip, cosmic_objlim and cosmic_seeing.
+
+    Returns
+    -------
+    thresholds : dict
+        sigclip and objlim, for `flag_cosmic_rays`.
+    width : float or None
+        Of the stars in pixels, where it was measured.
+    """
+    sigclip, objlim = policy.cosmic_sigclip, policy.cosmic_objlim
+    width = star_width(ccd) if policy.cosmic_seeing else None
+    if width is not None and width < _SAMPLED:
+        factor = (_SAMPLED / width) ** _STEEPNESS
+        sigclip, objlim = round(sigclip * min(factor, 4 / 3), 2), round(objlim * min(factor, _MOST_RAISED), 2)
+    return {"sigclip": sigclip, "objlim": objlim}, width
 
 
 def _check_names(**names):

@@ -32,11 +32,11 @@ FLAGS = {
     flag.name: flag
     for flag in (
         Flag("BAD_PIXEL", 1, "a defect of the detector"),
-        Flag("SATURATED", 2, "at or above saturation in the raw frame"),
+        Flag("SATURATED", 2, "at or above saturation in the raw frame, or next to such a pixel"),
         Flag("COSMIC_RAY", 4, "hit by a cosmic ray"),
         Flag("NO_DATA", 8, "not finite, without a usable flat, or outside the footprint"),
         Flag("INTERPOLATED", 16, "replaced by a value from its neighbors"),
-        Flag("BLEED", 32, "on a bleed trail"),
+        Flag("BLEED", 32, "on or next to a bleed trail of a saturated star"),
         Flag("LOW_WEIGHT", 64, "made from far fewer frames than its neighbors"),
         Flag("CROSSTALK", 128, "ghost of a bright star in another amplifier"),
     )

@@ -7,17 +7,22 @@ from ccdnight._inputs import positive
 from ccdnight.calibration import identity_of, significant_flags
 from ccdnight.exceptions import InputError, MeasurementError
 from ccdnight.flags import FLAGS
-from ccdnight.illumination.dithers import combine_dithered, open_dithered
+from ccdnight.illumination.dithers import combine_dithered, count_positions, open_dithered
 from ccdnight.illumination.skyflats import check_thresholds, sky_flags
 from ccdnight.products import derive, flags_of, make_ccd, read_ccd, sigma_of
 from ccdnight.provenance import mark_applied, record_step, refuse_twice
-from ccdnight.statistics import clipped_moments
+from ccdnight.statistics import clipped_moments, sample_pixels
 
 __all__ = ["make_fringe_frame", "measure_fringes", "subtract_fringes"]
 
 #: Pixels from which the scale is measured: more do not make it better than the fringe frame is.
 _ENOUGH = 2_000_000
 _ROUNDS = 8
+#: Positions on the sky that tell it from its sources, and the scatter of a pattern, in units of its noise, from which
+#: on there is one.
+_POSITIONS, _STANDS_OUT = 3, 2.0
+#: Pixels over which the pattern is smoothed for what is no fringes but uneven light.
+_WIDE = 64
 
 
 def make_fringe_frame(science, *, sigma=4.0, source_sigma=3.0, grow=5, smooth=1.5):
@@ -43,17 +48,23 @@ def make_fringe_frame(science, *, sigma=4.0, source_sigma=3.0, grow=5, smooth=1.
     -------
     `~astropy.nddata.CCDData`
         Dimensionless, as a part of the sky, mean 0. Pixels without sky in any frame are 0 and flagged NO_DATA.
+        FRNGRMS is the scatter of the pattern, its large scales left out, FRNGNOIS its noise.
 
     Raises
     ------
     InputError
-        If there are too few frames, they do not fit together, or one has no sky.
+        If there are too few frames or positions on the sky, they do not fit together, or one has no sky.
     ValueError
         If sigma, source_sigma or grow is not allowed.
     """
     check_thresholds(sigma=sigma, source_sigma=source_sigma, grow=grow)
     smooth = positive(smooth, "pix", "smooth", zero=True)
     frames = open_dithered(science)
+    positions = count_positions(frames)
+    if positions < _POSITIONS:
+        what = f"{len(frames)} science frames lie on {positions} different positions, as their bright sources tell"
+        msg = f"{what}; fringes are told from sources where there are {_POSITIONS} and more: dither the telescope"
+        raise InputError(msg)
     result = combine_dithered(frames, subtract=True, sigma=sigma, source_sigma=source_sigma, grow=grow)
     flags = sky_flags(result, len(frames))
     lost = (flags & FLAGS["NO_DATA"].value) != 0
@@ -71,6 +82,9 @@ def make_fringe_frame(science, *, sigma=4.0, source_sigma=3.0, grow=5, smooth=1.
     )
     fringe.meta["MASTER"] = ("fringe", "kind of master")
     fringe.meta["NCOMBINE"] = (len(frames), "frames combined")
+    rms, noise = _contrast(fringe.data, fringe.uncertainty.array, ~lost)
+    fringe.meta["FRNGRMS"] = (float(f"{rms:.4g}"), "scatter of the pattern, as a part of the sky")
+    fringe.meta["FRNGNOIS"] = (float(f"{noise:.4g}"), "noise of the pattern, as a part of the sky")
     record_step(
         fringe,
         "fringe_frame",
@@ -82,6 +96,33 @@ def make_fringe_frame(science, *, sigma=4.0, source_sigma=3.0, grow=5, smooth=1.
         smooth=smooth,
     )
     return fringe
+
+
+def stands_out(fringe):
+    """
+    Whether a fringe frame shows more than its own noise.
+
+    Parameters
+    ----------
+    fringe : `~astropy.nddata.CCDData`
+        What `make_fringe_frame` gave.
+
+    Returns
+    -------
+    bool
+        True where it does not tell.
+    """
+    rms, noise = fringe.meta.get("FRNGRMS"), fringe.meta.get("FRNGNOIS")
+    return rms is None or noise is None or rms >= _STANDS_OUT * noise
+
+
+def _contrast(data, error, good):
+    """Scatter and noise of a pattern, without its large scales."""
+    from scipy import ndimage
+
+    wide = ndimage.uniform_filter(np.where(good, data, 0), _WIDE, mode="nearest")
+    sample = sample_pixels(good)
+    return clipped_moments(sample_pixels(data - wide)[sample], sigma=5.0)[1], np.median(sample_pixels(error)[sample])
 
 
 def _smoothed(result, good, smooth):

@@ -11,6 +11,7 @@ from ccdnight.darks import dark_for, dark_seconds, scales_whole
 from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
 from ccdnight.execution import map_list
 from ccdnight.flags import FLAGS
+from ccdnight.linearity import note_linearity, response_of
 from ccdnight.noise import noise_model
 from ccdnight.products import make_ccd, read_ccd, sigma_of
 from ccdnight.provenance import is_applied, mark_applied, record_step
@@ -139,8 +140,8 @@ def make_dark(
     for source, value in zip(sources, seconds, strict=True):
         if value is None or value <= 0:
             raise FrameError(source.name, f"exposure {value} s; a dark needs one longer than 0")
-    level = None if bias is None else Off(bias)
-    calibrated = [Corrected(source, level) for source in sources]
+    level, response = None if bias is None else Off(bias), _response(sources, bias)
+    calibrated = [Corrected(source, level, response=response) for source in sources]
     noise = noise_model(sources, gain=gain, read_noise=read_noise)
     scales = [1 / value for value in seconds]
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
@@ -148,6 +149,7 @@ def make_dark(
     extra = None if bias is None else sigma_of(bias)
     error = result.error if extra is None else np.hypot(result.error, extra / np.float32(np.mean(seconds)))
     ccd = _finish(result, sources, "dark", "adu / s", error=error, reject=reject, method=method, bias=bias)
+    _tell_response(ccd, response)
     ccd.meta["EXPTIME"] = (_mean_exposure(sources), "[s] exposure of the darks that were combined")
     ccd.meta["DARKTIME"] = (float(np.mean(seconds)), "[s] time in which they collected charge")
     return ccd
@@ -217,9 +219,12 @@ def make_flat(
     electron = _relative_gain(sources[0])
     times = _dark_times(sources) if dark is not None else [None] * len(sources)
     level, charge = (None if master is None else Off(master) for master in (bias, dark))
+    response = _response(sources, bias)
+    signals = [Corrected(source, level, response=response) for source in sources] if response else sources
+    level = None if response else level
     calibrated = [
-        Corrected(source, level, _dark_of(dark, charge, time, source, scale_up), gain=electron)
-        for source, time in zip(sources, times, strict=True)
+        Corrected(signal, level, _dark_of(dark, charge, time, source, scale_up), gain=electron)
+        for source, signal, time in zip(sources, signals, times, strict=True)
     ]
     levels = map_list(_flat_level, calibrated)
     scales = np.mean(levels) / np.asarray(levels) if scale else np.ones(len(levels))
@@ -238,6 +243,7 @@ def make_flat(
     )
     if dark is not None:
         _tell_master(ccd, "dark", dark)
+    _tell_response(ccd, response)
     ccd.meta["FLATNORM"] = (norm, f"[adu] {normalize} of the stack, now 1")
     return ccd
 
@@ -411,6 +417,20 @@ def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, m
         reject=reject,
     )
     return ccd
+
+
+def _response(sources, bias):
+    """By what the linearity of all frames is corrected; None where nothing is, or their level is not taken off."""
+    response = response_of(sources[0].regions)
+    if response is None or not (bias is not None or all(source.overscan_applied for source in sources)):
+        return None
+    _refuse_twice(sources, linearity=True)
+    return response
+
+
+def _tell_response(ccd, response):
+    if response is not None:
+        note_linearity(ccd, response)
 
 
 def _tell_master(ccd, role, master):

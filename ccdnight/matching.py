@@ -325,6 +325,8 @@ class Matcher:
         """
         if self.policy.flat == "none":
             return None, "flat: none, the policy asks for none"
+        if self.policy.flat == "sky":
+            return None, "flat: of the sky, as the policy asks for"
         same = [g for g in self.groups["flat"] if g.first.key == row.key and g.filter == row.filter]
         groups = self.allowed(same)
         if not groups:

@@ -12,6 +12,7 @@ from ccdnight.detector.read_noise import read_noise_by_amplifier
 from ccdnight.detector.series import open_frames
 from ccdnight.detector.transfer import ALIKE, CURVED, levels_apart, transfer_by_amplifier
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
+from ccdnight.linearity import Straightened, response_of
 from ccdnight.profiles.interpret import first_number
 from ccdnight.settling import settle
 
@@ -78,12 +79,12 @@ def _measure(folder, profile, frames, levels, notes):
     if len(biases) < 2:
         return {}, "too few biases to measure it"
     flats = [Path(folder, path) for path in _best_flats(frames, levels)]
-    ladder = [Path(folder, path) for path in _ladder(frames, levels)]
+    ladder, level = [Path(folder, path) for path in _ladder(frames, levels)], _bias_level(frames, levels)
     try:
         dark = open_frames(biases, profile, "biases")
-        found, remark = _curve(ladder, profile, dark, notes), ""
+        found, remark = _curve(ladder, profile, dark, level, notes), ""
         if not found and len(flats) >= 2:
-            found = gain_of(open_frames(flats, profile, "flats"), dark, tell=notes.append)
+            found = gain_of(_open_flats(flats, profile, level), dark, tell=notes.append)
         elif not found:
             found = read_noise_by_amplifier(dark, tell=notes.append)
             remark = "too few flats to measure the gain"
@@ -92,12 +93,21 @@ def _measure(folder, profile, frames, levels, notes):
     return {item.amplifier: item for item in found}, remark
 
 
-def _curve(flats, profile, dark, notes):
+def _open_flats(flats, profile, level):
+    """Flats whose response is corrected where the profile tells how: it bends gains by three times its own loss."""
+    sources = open_frames(flats, profile, "flats")
+    response = response_of(sources[0].regions)
+    if response is None:
+        return sources
+    return [Straightened(source, response, 0 if source.overscan_applied else level) for source in sources]
+
+
+def _curve(flats, profile, dark, level, notes):
     """Photon transfer of every amplifier; nothing if there are too few levels, or no curve goes through them."""
     if not flats:
         return []
     try:
-        return transfer_by_amplifier(open_frames(flats, profile, "flats"), dark, tell=notes.append)
+        return transfer_by_amplifier(_open_flats(flats, profile, level), dark, tell=notes.append)
     except MeasurementError as error:
         notes.append(f"photon transfer: {error}; the gain is measured from pairs")
         return []
@@ -123,9 +133,7 @@ def _ladder(frames, levels):
 
     A single level of 40,000 electron has a gain that is a tenth too high by it.
     """
-    dark = [levels[path] for path, kind, _, _ in frames if kind == "bias" and levels.get(path, math.nan) > 0]
-    bias = sorted(dark)[len(dark) // 2] if dark else 0.0
-    steps, last = {}, None
+    bias, steps, last = _bias_level(frames, levels), {}, None
     flats = [(name, levels.get(path, 0.0) - bias, path) for path, kind, _, name in frames if kind == "flat"]
     for name, level, path in sorted(item for item in flats if item[1] > 0):
         if last is not None and last[0] == name and last[1] >= ALIKE * level:
@@ -137,6 +145,12 @@ def _ladder(frames, levels):
         return []
     chosen = sorted(steps)[:: max(1, math.ceil(len(steps) / _MOST_STEPS))]
     return [path for level in chosen for path in steps[level]]
+
+
+def _bias_level(frames, levels):
+    """Typical level of the biases in adu, 0 where it is not known."""
+    dark = [levels[path] for path, kind, _, _ in frames if kind == "bias" and levels.get(path, math.nan) > 0]
+    return sorted(dark)[len(dark) // 2] if dark else 0.0
 
 
 def _row(key, amplifier, measured, header, profile, remark):

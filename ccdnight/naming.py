@@ -18,7 +18,7 @@ def master_names(kind, groups, profile):
     Parameters
     ----------
     kind : str
-        'bias', 'dark', 'flat' or 'badpixels'.
+        'bias', 'dark', 'flat', 'badpixels' or 'fringe'.
     groups : list
         Sets of frames, with `first` (a FrameRow), `exposure`, `temperature`, `filter` and `rows`.
     profile : InstrumentProfile
@@ -47,7 +47,7 @@ def _plain(kind, group, profile):
     parts = [kind]
     if kind == "dark":
         parts.append(f"{group.exposure:.4g}s")
-    if kind == "flat" and group.filter:
+    if kind in ("flat", "fringe") and group.filter:
         parts.append(safe_name(group.filter))
     if len(profile.detectors) > 1:
         parts.append(safe_name(f"det{detector}"))

@@ -10,6 +10,7 @@ from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
+from ccdnight.masking import read_mask
 from ccdnight.plans import Plan, served
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import site_of
@@ -99,7 +100,7 @@ class Night:
                 raise InputError(msg)
         return policy.updated(**changes)
 
-    def plan(self, *, bias=None, dark=None, flat=None, bad_pixels=None, policy=None):
+    def plan(self, *, bias=None, dark=None, flat=None, bad_pixels=None, policy=None, mask=None):
         """
         Which frame is calibrated by what, and why; nothing is reduced.
 
@@ -115,12 +116,21 @@ class Night:
             Whether a bad pixel mask is made and used.
         policy : str, optional
             A named policy, such as 'lecture', that the entries above change further.
+        mask : path-like, optional
+            A file with a bad pixel mask of one's own, of the trimmed frame or of the raw one: pixels that are not 0
+            are bad. They are added to those that the night's own frames tell of.
 
         Returns
         -------
         Plan
+
+        Raises
+        ------
+        InputError
+            If the mask cannot be read, or there is not one detector and binning that it belongs to.
         """
         chosen = self.policy(policy, bias=bias, dark=dark, flat=flat, bad_pixels=bad_pixels)
+        mask = "" if mask is None else _readable_mask(mask, self.folder)
         if not len(self._collection):
             suffixes = ", ".join(storage.FITS_SUFFIXES)
             note = f"no FITS files in {self.folder or 'the list'}: files ending in {suffixes} are looked at"
@@ -130,7 +140,7 @@ class Night:
         rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=self._longitudes())
         notes = _section_notes(samples)
         moves = self._moves(rows, chosen)
-        plan = associate(rows, aside, profile=self.profile, policy=chosen, row_by_row=moves)
+        plan = associate(rows, aside, profile=self.profile, policy=chosen, row_by_row=moves, mask=mask)
         source = self.profile.source
         by_file = source and source.endswith(".toml") and os.path.sep in source and not _is_shipped(self.profile)
         return Plan(
@@ -257,6 +267,18 @@ class Night:
         )
         rows = [["" if value is None or str(value) == "--" else value for value in row] for row in table]
         return table_html("Night", table.colnames, rows, caption=caption)
+
+
+def _readable_mask(mask, folder):
+    """Path of a mask as it stands in a plan: relative to the raw folder where it lies there."""
+    path = Path(mask)
+    try:
+        read_mask(path)
+    except InputError as error:
+        msg = f"mask: {error}"
+        raise InputError(msg) from error
+    path, folder = path.resolve(), Path(folder or ".").resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
 def _collect(source, profile):

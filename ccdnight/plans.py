@@ -13,7 +13,9 @@ __all__ = ["MasterPlan", "Plan", "SciencePlan", "UnusedFrame", "served"]
 
 #: Version of the plan file's format.
 FORMAT = 1
-_MASTER_KINDS = ("bias", "dark", "flat", "badpixels")
+#: Kinds of masters whose inputs are science frames of the plan.
+FROM_SCIENCE = ("fringe", "skyflat")
+_MASTER_KINDS = ("bias", "dark", "flat", "badpixels", *FROM_SCIENCE)
 FATES = ("unused", "rejected", "failed")
 #: Bytes that a part of an output's path may have; a temporary name is a little longer.
 _LONGEST = 200
@@ -28,22 +30,23 @@ class MasterPlan:
     ----------
     name : str
         Name, also that of its file in ``masters/``.
-    kind : {'bias', 'dark', 'flat', 'badpixels'}
+    kind : {'bias', 'dark', 'flat', 'badpixels', 'fringe', 'skyflat'}
         What it is.
     inputs : tuple of str
-        Paths of raw files relative to the raw folder; a bad pixel mask has none of its own.
+        Paths of raw files relative to the raw folder; a bad pixel mask has none of its own, those of a fringe frame
+        and of a flat of the sky are science frames of the plan.
     bias, dark : str
         Names of masters applied to the inputs; '' for none.
     twilight : str
         Name of a master flat whose large scales a flat is brought to; '' for none.
     filter : str
-        Filter of a flat.
+        Filter of a flat or a fringe frame.
     overscan_window : int
         Rows over which the overscan is smoothed; 0 leaves the overscan alone.
     sources : tuple of str
         Names of the masters that a bad pixel mask is made from, they and their inputs.
     mask : str
-        File of a mask that is added to a bad pixel mask, relative to the raw folder; '' for none.
+        File of a mask that is added to a bad pixel mask, relative to the raw folder or absolute; '' for none.
     reason : str
         Why these inputs, in words.
     """
@@ -72,7 +75,7 @@ class SciencePlan:
         Path of the raw file relative to the raw folder.
     output : str
         Path of the product relative to ``science/``.
-    bias, dark, flat, bad_pixels : str
+    bias, dark, flat, bad_pixels, fringe : str
         Names of masters; '' for none.
     overscan_window : int
         As in `MasterPlan`.
@@ -88,6 +91,7 @@ class SciencePlan:
     dark: str = ""
     flat: str = ""
     bad_pixels: str = ""
+    fringe: str = ""
     overscan_window: int = 0
     reason: str = ""
     problem: str = ""
@@ -145,7 +149,9 @@ class Plan:
     @property
     def inputs(self):
         """Every input with what it serves as, as a mapping of path to role."""
-        roles = {path: master.name for master in self.masters for path in master.inputs}
+        roles = {
+            path: master.name for master in self.masters if master.kind not in FROM_SCIENCE for path in master.inputs
+        }
         roles |= {item.input: "science" for item in self.science}
         return roles | {item.path: "" for item in self.unused}
 
@@ -255,8 +261,8 @@ _HEAD = """\
 # Move a file from one list to another, give a frame another master, and run it again with
 #   ccdnight reduce RAW OUT --plan THIS_FILE
 # Of the policy, how masters are combined (method, reject, sigma, normalize, scale_flats, edge, ...) is read when it
-# is run; what chooses frames (bias, dark, flat, flat_level, illumination, minimum, match, tolerances, missing) has
-# acted already.
+# is run; what chooses frames (bias, dark, flat, flat_level, illumination, fringe, minimum, match, tolerances, missing)
+# has acted already.
 """
 
 
@@ -273,7 +279,7 @@ def served(item):
     -------
     str
     """
-    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight", "bad_pixels")]
+    names = [getattr(item, role, "") for role in ("bias", "dark", "flat", "twilight", "bad_pixels", "fringe")]
     if item.overscan_window:
         names.insert(0, f"overscan ({item.overscan_window} rows)")
     return ", ".join(name for name in names if name) or "nothing"
@@ -358,10 +364,10 @@ def _problems(plan):
         for role in ("bias", "dark"):
             yield from _check_reference(master.name, role, getattr(master, role), made)
         yield from _check_twilight(master, made)
-        made[master.name] = master.kind
+        made[master.name] = "flat" if master.kind == "skyflat" else master.kind
     outputs = {}
     for item in plan.science:
-        for role in ("bias", "dark", "flat", "bad_pixels"):
+        for role in ("bias", "dark", "flat", "bad_pixels", "fringe"):
             yield from _check_reference(item.input, role, getattr(item, role), made)
         if not _is_inside(item.output) or not item.output.endswith(".fits"):
             yield f"science frame {item.input!r}: output {item.output!r} must be a relative name ending in .fits"
@@ -374,6 +380,7 @@ def _problems(plan):
     for name in sorted(folders & set(outputs)):
         yield f"{outputs[name]!r} has the output {name!r}, which is a folder of other outputs"
     yield from _repeated(plan)
+    yield from _check_series(plan)
     yield from _contradictions(plan)
 
 
@@ -387,9 +394,21 @@ def _contradictions(plan):
         yield f"policy: bias = 'frames', but the overscan of frames is used; {again}"
     if plan.policy.illumination == "none" and any(item.twilight for item in plan.masters):
         yield f"policy: illumination = 'none', but a flat is brought to the large scales of another; {again}"
-    for role in ("dark", "flat", "bad_pixels"):
+    for role in ("dark", "flat", "bad_pixels", "fringe"):
         if getattr(plan.policy, role) == "none" and any(getattr(item, role, "") for item in items):
             yield f"policy: {role} = 'none', but frames get a master {role}; {again}"
+
+
+def _check_series(plan):
+    """What is made from science frames, which are calibrated for it as the plan says."""
+    science = {item.input for item in plan.science}
+    for master in plan.masters:
+        if master.kind in FROM_SCIENCE:
+            for path in master.inputs:
+                if path not in science:
+                    yield f"master {master.name!r} has the input {path!r}, which is no science frame of the plan"
+            if (count := len(set(master.inputs))) < 3:
+                yield f"master {master.name!r} has {count} inputs; at least 3 dithered frames are needed"
 
 
 def _check_twilight(master, made):
@@ -431,7 +450,7 @@ def _is_inside(name):
 
 def _repeated(plan):
     seen = set()
-    paths = [path for master in plan.masters for path in master.inputs]
+    paths = [path for master in plan.masters if master.kind not in FROM_SCIENCE for path in master.inputs]
     paths += [item.input for item in plan.science] + [item.path for item in plan.unused]
     for path in paths:
         if path in seen:

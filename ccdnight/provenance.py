@@ -30,6 +30,7 @@ STATE_CARDS = {
     "overscan": ("OVERSCAN", ("SUBOSCAN",)),
     "trim": ("TRIM", ("TRIMIM",)),
     "bias": ("ZEROCOR", ("SUBBIAS",)),
+    "linearity": ("LINCOR", ()),
     "dark": ("DARKCOR", ("SUBDARK",)),
     "flat": ("FLATCOR", ()),
     "gain": ("GAINCOR", ()),

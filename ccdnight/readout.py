@@ -25,6 +25,9 @@ from ccdnight.trimming import note_trim, trim_cards
 
 __all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
 
+#: Rows that are looked at together, and pixels at the highest value that are more than chance.
+_STRIP, _PILED_UP = 256, 4
+
 
 def find_profile(profile, header):
     """
@@ -72,7 +75,7 @@ def read_frame(path, *, profile=None):
     geometry = frame_geometry(header, raw.shape, profile, path=path)
     flags = np.zeros(raw.shape, np.uint16)
     for item in geometry.amplifiers:
-        level = saturation_level(item.amplifier, raw.header, profile)
+        level = saturation_of(data.__getitem__, item, raw.header, profile)
         view = flags[item.data]
         view[data[item.data] >= level] |= FLAGS["SATURATED"].value
     flags[~np.isfinite(data)] |= FLAGS["NO_DATA"].value
@@ -151,6 +154,54 @@ def saturation_level(amplifier, header, profile):
     if level is None:
         level, _ = first_number(header, profile.dialect.saturation)
     return min(level, ceiling) if level and level > 0 else ceiling
+
+
+def saturation_of(rows, item, header, profile):
+    """
+    Raw value from which on a pixel of a frame is saturated, seen in its pixels where nothing else tells.
+
+    Converters of fewer than 16 bits, and files of wider numbers, end below what the file can hold: there, the highest
+    value of a frame is that end if it is ``2**n - 1`` and values pile up at it.
+
+    Parameters
+    ----------
+    rows : callable
+        Gives some rows of the raw frame, all columns, for a slice.
+    item : `ccdnight.geometry.AmplifierGeometry`
+        The amplifier with its sections.
+    header : mapping
+        Header of the raw frame.
+    profile : InstrumentProfile
+        Its dialect names the header's card.
+
+    Returns
+    -------
+    float
+        In adu, as in `saturation_level`.
+    """
+    level = saturation_level(item.amplifier, header, profile)
+    told = item.amplifier.saturation or first_number(header, profile.dialect.saturation)[0]
+    return level if told and told > 0 else min(level, _end_of_converter(rows, item.data, level))
+
+
+def _end_of_converter(rows, section, level):
+    first, last, columns = section[0].start, section[0].stop, section[1]
+    strips = [slice(start, min(start + _STRIP, last)) for start in range(first, last, _STRIP)]
+    highest = max((_highest(rows(strip)[:, columns]) for strip in strips), default=-np.inf)
+    if not 255 <= highest < level or (highest + 1) % 1 or int(highest + 1) & int(highest):
+        return np.inf
+    at_end = below = 0
+    for strip in strips:
+        values = rows(strip)[:, columns]
+        at_end += np.count_nonzero(values == highest)
+        below += np.count_nonzero((values < highest) & (values >= highest - 3))
+    return highest if at_end >= _PILED_UP and at_end > below else np.inf
+
+
+def _highest(values):
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return float(values.max()) if values.size else -np.inf
 
 
 def frame_geometry(header, shape, profile, *, path="frame"):

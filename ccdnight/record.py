@@ -14,6 +14,7 @@ from ccdnight import storage
 from ccdnight._version import version
 from ccdnight.exceptions import InputError, OutputError
 from ccdnight.measuring import detector_table
+from ccdnight.plans import FROM_SCIENCE
 from ccdnight.provenance import digest_file
 from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
 
@@ -110,10 +111,11 @@ class Run:
     def _night_table(self, outcomes):
         rows = {item.path: (item.path, item.kind, "", item.fate, item.reason, "") for item in self._plan.unused}
         kinds = {str(row["path"]): str(row["kind"]) for row in self._night.frames}
-        for master in self._plan.masters:
+        for master in (item for item in self._plan.masters if item.kind not in FROM_SCIENCE):
             rows |= {row[0]: row for row in _master_rows(master, outcomes[f"master:{master.name}"], kinds)}
         for item in self._plan.science:
-            rows[item.input] = _science_row(item, outcomes[f"science:{item.input}"])
+            series = {name: outcomes.get(f"master:{name}") for name in (item.flat, item.fringe)}
+            rows[item.input] = _science_row(item, outcomes[f"science:{item.input}"], series)
         for path, kind in kinds.items():
             rows.setdefault(path, (path, kind, "", "unused", "not in the plan", ""))
         ordered = [rows[path] for path in sorted(rows)]
@@ -164,10 +166,13 @@ def _master_rows(master, outcome, kinds):
             yield (path, kind, master.name, "failed", _one_line(outcome.error), "")
 
 
-def _science_row(item, outcome):
+def _science_row(item, outcome, series):
     if not outcome.ok:
         return (item.input, "science", "science", "failed", _one_line(outcome.error), "")
     parts = [item.reason, *(f"reduced without {name}, which could not be made" for name in outcome.value["lacking"])]
+    for name, made in series.items():
+        if made is not None and made.ok and item.input in made.value["rejected"]:
+            parts.append(f"not taken for {name}: {made.value['rejected'][item.input]}")
     if item.problem:
         parts.append(item.problem)
     return (item.input, "science", "science", "used", "; ".join(parts), outcome.value["output"])

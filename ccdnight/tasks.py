@@ -14,12 +14,13 @@ from ccdnight import storage
 from ccdnight.annotation import annotate
 from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
-from ccdnight.cosmicrays import flag_cosmic_rays
-from ccdnight.exceptions import FrameError, InputError
+from ccdnight.cosmicrays import flag_cosmic_rays, thresholds_for
+from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.execution import TaskGraph
 from ccdnight.flags import describe_flags
 from ccdnight.masters import make_bias, make_dark, make_flat
 from ccdnight.measuring import measure_detectors
+from ccdnight.plans import FROM_SCIENCE
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import printable
 from ccdnight.record import Run
@@ -59,7 +60,15 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
     graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
     members = {master.name: master for master in plan.masters}
+    items = {item.input: item for item in plan.science}
     for master in plan.masters:
+        if master.kind in FROM_SCIENCE:
+            series = [items[path] for path in master.inputs]
+            # A flat of the sky is made of frames that have none.
+            series = [replace(item, flat="") for item in series] if master.kind == "skyflat" else series
+            needs = list(dict.fromkeys(name for item in series for name in _needs(item)))
+            graph.add(f"master:{master.name}", make_of_sky, folder, str(output), master, series, profile, needs=needs)
+            continue
         if master.kind == "badpixels":
             needs = ["detector"] + [f"master:{name}" for name in master.sources]
             parts = [_looked_at(members[name], samples) for name in master.sources]
@@ -68,9 +77,14 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark, master.twilight) if name]
         graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
     for item in plan.science:
-        needs = ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
+        needs = _needs(item) + ([f"master:{item.fringe}"] if item.fringe else [])
         graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
     return graph, run
+
+
+def _needs(item):
+    """Tasks before the calibration of a science frame."""
+    return ["detector"] + [f"master:{name}" for name in (item.bias, item.dark, item.flat, item.bad_pixels) if name]
 
 
 def _looked_at(master, samples):
@@ -211,6 +225,64 @@ def make_mask(folder, output, master, parts, profile, outcomes):
     }
 
 
+def make_of_sky(folder, output, master, series, profile, outcomes):
+    """
+    Make a fringe frame or a flat from science frames, which are calibrated for it, and write it.
+
+    Parameters
+    ----------
+    folder, output : str
+        Raw and output folder.
+    master : MasterPlan
+        What to make.
+    series : list of SciencePlan
+        The science frames.
+    profile : InstrumentProfile
+        The instrument, with the policy of the plan.
+    outcomes : dict of str to Outcome
+        Of the tasks that it needs.
+
+    Returns
+    -------
+    dict
+        output, used, rejected (path to reason), lacking, statistics.
+    """
+    from ccdnight.fringes import make_fringe_frame
+    from ccdnight.illumination import make_sky_flat
+
+    make = make_fringe_frame if master.kind == "fringe" else make_sky_flat
+    profile, frames, rejected = _settled(profile, outcomes), {}, {}
+    for item in series:
+        try:
+            ccd, lacking = _calibrated(folder, output, item, profile, outcomes)
+            if item.flat and item.flat in lacking:
+                rejected[item.input] = f"its flat {item.flat} could not be made"
+                continue
+        except InputError as error:
+            rejected[item.input] = str(error)
+            continue
+        ccd.uncertainty = None  # not looked at, and a third of the memory
+        ccd.meta["FILENAME"] = (printable(item.input)[-60:], "name of this file")
+        frames[item.input] = ccd
+    while True:
+        try:
+            made = make(list(frames.values()))
+            break
+        except FrameError as error:
+            culprit = next((path for path in frames if frames[path].meta["FILENAME"] == error.path), None)
+            if culprit is None:
+                raise
+            rejected[culprit] = error.reason
+            del frames[culprit]
+    contrast = {name: made.meta[key] for name, key in (("rms", "FRNGRMS"), ("noise", "FRNGNOIS")) if key in made.meta}
+    return _write_master(made, master.name, output) | {
+        "used": list(frames),
+        "rejected": rejected,
+        "lacking": [],
+        "statistics": contrast | {"flags": describe_flags(made.flags)},
+    }
+
+
 def _settled(profile, outcomes):
     """The profile with gain and read noise as measured; as it was if they could not be."""
     return outcomes["detector"].value["profile"] if outcomes["detector"].ok else profile
@@ -281,25 +353,19 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
     dict
         output, lacking (masters that could not be made), and what was measured.
     """
-    profile, policy = _settled(profile, outcomes), profile.policy
-    masters = {role: _applied(output, getattr(item, role), outcomes) for role in _ROLES}
-    lacking = [getattr(item, role) for role, ccd in masters.items() if getattr(item, role) and ccd is None]
-    for role, ccd in masters.items():
-        name = getattr(item, role)
-        if name and ccd is None and getattr(policy, f"missing_{role}", "reduce") == "leave out":
-            msg = f"{item.input}: left out by the policy, since the {role} {name!r} could not be made"
-            raise InputError(msg)
-    ccd = calibrate(
-        Path(folder, item.input),
-        profile=profile,
-        overscan=item.overscan_window > 0,
-        window=item.overscan_window or None,
-        scale_up=policy.dark_scale_up,
-        **masters,
-    )
+    profile = _settled(profile, outcomes)
+    ccd, lacking = _calibrated(folder, output, item, profile, outcomes)
+    if item.fringe:
+        ccd, missing = _without_fringes(ccd, item, output, outcomes, profile.policy)
+        lacking += missing
     if cosmic_rays:
         try:
-            ccd = flag_cosmic_rays(ccd)
+            thresholds, width = thresholds_for(ccd, profile.policy)
+            ccd = flag_cosmic_rays(ccd, **thresholds)
+            ccd.meta["CRSIGCLP"] = (thresholds["sigclip"], "sigclip of the search for cosmic rays")
+            ccd.meta["CROBJLIM"] = (thresholds["objlim"], "objlim of the search for cosmic rays")
+            if width is not None:
+                ccd.meta["CRWIDTH"] = (round(width, 3), "[pixel] width of stars by which objlim was chosen")
         except InputError as error:
             ccd.meta["HISTORY"] = printable(f"cosmic rays are not flagged: {error}")
     measured = annotate(ccd, profile)
@@ -314,3 +380,47 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
         "digest": digest,
         "statistics": measured | {"flags": describe_flags(ccd.flags)},
     }
+
+
+def _calibrated(folder, output, item, profile, outcomes):
+    """A science frame with its masters applied, and those that could not be made."""
+    policy = profile.policy
+    masters = {role: _applied(output, getattr(item, role), outcomes) for role in _ROLES}
+    lacking = [getattr(item, role) for role, ccd in masters.items() if getattr(item, role) and ccd is None]
+    for role, ccd in masters.items():
+        _allow_missing(item, role, ccd, policy)
+    ccd = calibrate(
+        Path(folder, item.input),
+        profile=profile,
+        overscan=item.overscan_window > 0,
+        window=item.overscan_window or None,
+        scale_up=policy.dark_scale_up,
+        **masters,
+    )
+    return ccd, lacking
+
+
+def _allow_missing(item, role, ccd, policy):
+    name = getattr(item, role)
+    if name and ccd is None and getattr(policy, f"missing_{role}", "reduce") == "leave out":
+        msg = f"{item.input}: left out by the policy, since the {role} {name!r} could not be made"
+        raise InputError(msg)
+
+
+def _without_fringes(ccd, item, output, outcomes, policy):
+    """A frame less its fringes; as it is, and told so, where there are none or they cannot be measured."""
+    from ccdnight.fringes import stands_out, subtract_fringes
+
+    fringe = _applied(output, item.fringe, outcomes)
+    _allow_missing(item, "fringe", fringe, policy)
+    if fringe is None:
+        return ccd, [item.fringe]
+    if not stands_out(fringe):
+        rms, noise = fringe.meta["FRNGRMS"], fringe.meta["FRNGNOIS"]
+        ccd.meta["HISTORY"] = f"fringe: none seen, scatter {rms:.2g} with a noise of {noise:.2g}; nothing subtracted"
+        return ccd, []
+    try:
+        return subtract_fringes(ccd, fringe), []
+    except (InputError, MeasurementError) as error:
+        ccd.meta["HISTORY"] = printable(f"fringe: not subtracted: {error}")
+        return ccd, []

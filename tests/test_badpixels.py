@@ -1,18 +1,24 @@
 """Bad pixels: what is planted is found, ccdmask is met, and a mask does what it says in a frame."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import builders
 import ccdproc
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.nddata import CCDData
+from click.testing import CliRunner
 from scipy import ndimage
 
-from ccdnight import Night, calibrate, make_bad_pixel_mask, read_ccd, write_ccd
+from ccdnight import Night, Plan, calibrate, make_bad_pixel_mask, read_ccd, write_ccd
 from ccdnight.badpixels import CAUSES, cause_flags, describe_causes, fill_bad_pixels, find_outliers
 from ccdnight.badpixels.columns import close_gaps, column_segments
 from ccdnight.badpixels.local import each_block_row, local_median, local_sigma
 from ccdnight.badpixels.outliers import box_median
 from ccdnight.badpixels.spread import range_factors
+from ccdnight.cli import main
 from ccdnight.exceptions import InputError
 from ccdnight.flags import FLAGS
 from ccdnight.masters import make_bias, make_flat
@@ -432,3 +438,68 @@ def test_segments_are_those_of_the_plain_sum(seed):
     found = column_segments(z)
     assert found.sum() > 1000
     assert np.array_equal(found, np.array(expected).T)
+
+
+class TestMaskOfOnesOwn:
+    """A mask file is added to what the night's frames tell."""
+
+    @pytest.fixture
+    def night(self, tmp_path):
+        return builders.plain_night(tmp_path / "raw")
+
+    @pytest.fixture
+    def mask(self, night, tmp_path):
+        shape = fits.getdata(Path(night.folder) / night.paths("science")[0]).shape
+        pixels = np.zeros(shape, np.uint8)
+        pixels[5:8, 9] = 1
+        fits.writeto(tmp_path / "mine.fits", pixels)
+        return tmp_path / "mine.fits"
+
+    @pytest.mark.parametrize("frames", ["all", "science alone"])
+    def test_in_a_night(self, night, mask, tmp_path, frames):
+        if frames != "all":
+            for kind in ("bias", "dark", "flat"):
+                for path in night.paths(kind):
+                    Path(night.folder, path).unlink()
+        plan = Night(night.folder).plan(mask=mask)
+        (master,) = [item for item in plan.masters if item.kind == "badpixels"]
+        assert master.mask == mask.as_posix()
+        assert f"those of {mask.as_posix()}" in master.reason
+        assert Plan.from_toml(plan.to_toml()).masters == plan.masters
+        result = Night(night.folder).reduce(tmp_path / "out", plan=plan, progress=False, cosmic_rays=False)
+        for ccd in result.science.values():
+            bad = (ccd.flags & FLAGS["BAD_PIXEL"].value) > 0
+            assert bad[5:8, 9].all()
+            assert not bad[20:, 9].all()
+            assert ccd.meta["BPMFILE"] == "badpixels.fits"
+
+    def test_of_the_command_line(self, night, mask, tmp_path):
+        run = CliRunner().invoke(main, ["reduce", str(night.folder), str(tmp_path / "out"), "--mask", str(mask)])
+        assert run.exit_code == 0, run.output
+        made = read_ccd(next((tmp_path / "out" / "science").iterdir()))
+        assert (made.flags[5:8, 9] & FLAGS["BAD_PIXEL"].value).all()
+        again = ["reduce", str(night.folder), str(tmp_path / "out"), "--plan", str(tmp_path / "out" / "plan.toml")]
+        assert CliRunner().invoke(main, again).exit_code == 0
+        run = CliRunner().invoke(main, [*again, "--mask", str(mask)])
+        assert run.exit_code == 2
+        assert "--bad-pixels or --mask" in run.output
+        assert CliRunner().invoke(main, ["plan", str(night.folder), "--mask", "nowhere.fits"]).exit_code == 2
+
+    def test_refusals(self, night, mask, tmp_path):
+        with pytest.raises(InputError, match="the policy says bad_pixels = 'none'; leave out one of them"):
+            Night(night.folder).plan(mask=mask, bad_pixels="none")
+        (tmp_path / "bad.fits").write_text("no mask")
+        with pytest.raises(InputError, match=r"mask: .*bad.fits: not a FITS file"):
+            Night(night.folder).plan(mask=tmp_path / "bad.fits")
+
+    def test_missing(self, night):
+        """Frames without a mask are left out where the policy asks for that."""
+        for kind in ("bias", "dark", "flat"):
+            for path in night.paths(kind):
+                Path(night.folder, path).unlink()
+        known = Night(night.folder).profile
+        assert len(Night(night.folder).plan().science) == 2
+        profile = replace(known, policy=replace(known.policy, missing_bad_pixels="leave out"))
+        plan = Night(night.folder, profile=profile).plan()
+        assert not plan.science
+        assert [item.reason for item in plan.unused] == ["left out by the policy: no bad pixel mask can be made"] * 2

@@ -48,7 +48,7 @@ class TestAgainstCcdproc:
     def test_every_combination(self, use):
         frame = some("frame")
         masters = {name: some(name) for name in use.split()}
-        ours = calibrate(frame, **masters, gain=GAIN, read_noise=READ)
+        ours = calibrate(frame, **masters, gain=GAIN, read_noise=READ, grow=0)
         theirs = CCDData(frame.data.astype(float), unit="adu", mask=frame.mask, meta={})
         above = theirs if "bias" not in masters else ccdproc.subtract_bias(theirs, masters["bias"])
         noise = ccdproc.create_deviation(
@@ -338,7 +338,7 @@ class TestCards:
     def test_saturation_that_is_given(self):
         frame = make_ccd(np.full(SHAPE, 2000.0), unit="adu")
         frame.data[2, 2] = 60000
-        result = calibrate(frame, gain=GAIN, read_noise=READ, saturation=50000)
+        result = calibrate(frame, gain=GAIN, read_noise=READ, saturation=50000, grow=0)
         assert result.meta["SATURATE"] == 50000 * GAIN
         assert np.flatnonzero(result.flags).tolist() == [62]
         assert result.flags[2, 2] == FLAGS["SATURATED"].value

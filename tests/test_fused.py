@@ -243,6 +243,24 @@ class TestFiles:
         assert_equal(pair)
         assert (pair[0].flags & FLAGS["SATURATED"].value).any()
 
+    @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+    @pytest.mark.parametrize("bits", [12, 14, 16])
+    def test_the_end_of_a_converter_is_seen(self, tmp_path, bits, dtype):
+        """Nobody says where it is, but values pile up there."""
+        path, end = make_frame(tmp_path / "a.fits", shape=(60, 120), kind="science", dtype=dtype), 2**bits - 1
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].data[20:24, 50:53] = end
+            hdus[0].data[hdus[0].data > end] = end
+            expected = np.array(hdus[0].data == end)
+        generic = profile_of(Amplifier(data="[1:120,1:60]", overscan="none", gain=1.3, read_noise=5.0))
+        pair = both(path, profile=generic, grow=0)
+        assert_equal(pair)
+        saturated = (pair[0].flags & FLAGS["SATURATED"].value) > 0
+        np.testing.assert_array_equal(saturated, expected)
+        known = replace(generic, amplifiers=(replace(generic.amplifiers[0], saturation=60000.0),))
+        if bits < 16:
+            assert not (both(path, profile=known, grow=0)[0].flags & FLAGS["SATURATED"].value).any()
+
     def test_edges_and_a_parallel_overscan(self, tmp_path):
         path = make_frame(tmp_path / "a.fits", shape=(60, 120), kind="science")
         sections = {"data": "[1:100,1:50]", "overscan": "[101:120,1:60]", "parallel_overscan": "[1:100,51:60]"}
@@ -270,6 +288,64 @@ class TestFiles:
         other, steps = both(path)
         assert_equal((one, steps))
         assert_equal((other, steps))
+
+
+class TestLinearity:
+    """The response of every amplifier is corrected by both in the same way."""
+
+    @pytest.mark.parametrize("coefficients", [(4e-7,), (4e-7, -1e-12), (1e-7, 2e-13, -1e-19)])
+    def test_of_a_file(self, tmp_path, coefficients):
+        path = make_frame(tmp_path / "d1.fits", instrument="nickel", kind="science", filter="V", level=20000.0)
+        known = get_profile("nickel")
+        amplifiers = tuple(replace(item, linearity=coefficients) for item in known.amplifiers)
+        profile = replace(known, amplifiers=amplifiers)
+        shape = trim(read_frame(path)).data.shape
+        pair = both(path, **masters_for(shape, ROLES, OVERSCAN="ccdnight: done"), overscan=True, profile=profile)
+        assert_equal(pair)
+        assert pair[0].meta["LINCOR"].startswith(f"ccdnight: coefficients {coefficients[0]:.4g}")
+        without = calibrate(path, overscan=True)
+        assert np.median(calibrate(path, overscan=True, profile=profile).data / without.data) > 1.001
+
+    def test_of_two_amplifiers(self, tmp_path):
+        night = two_amp_night(tmp_path)
+        left, right = TWO_AMP.amplifiers
+        profile = replace(TWO_AMP, amplifiers=(left, replace(right, linearity=(1e-5, 1e-10))))
+        bias = make_bias([tmp_path / path for path in night.paths("bias")], profile=profile)
+        path = tmp_path / night.paths("science")[0]
+        for masters in ({}, {"bias": bias}):
+            pair = both(path, profile=profile, **masters)
+            assert_equal(pair)
+            differs = pair[0].data != calibrate(path, profile=TWO_AMP, **masters).data
+            width = left.shape[1] and differs.shape[1] // 2
+            assert not differs[:, :width].any()
+            assert differs[:, width:].any()
+
+    def test_without_a_level(self, tmp_path):
+        """What is no signal cannot be corrected; that is told."""
+        path = make_frame(tmp_path / "d1.fits", instrument="nickel", kind="science", level=3000.0)
+        known = get_profile("nickel")
+        profile = replace(known, amplifiers=tuple(replace(item, linearity=(4e-7,)) for item in known.amplifiers))
+        pair = both(path, overscan=False, profile=profile)
+        assert_equal(pair)
+        assert "LINCOR" not in pair[0].meta
+        assert "linearity: not corrected" in str(pair[0].meta["HISTORY"])
+
+
+class TestTrails:
+    """Saturated stars with their trails."""
+
+    @pytest.mark.parametrize("grow", [0, 1, 3])
+    def test_of_a_file(self, tmp_path, grow):
+        path = make_frame(tmp_path / "ccd.001.0.fits", instrument="lfc", kind="science", rows=64, level=500.0)
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].data[30:34, 500:504] = 65535
+            hdus[0].data[10:50, 501] = 61000
+            hdus[0].data[50:55, 501] = 20000
+        pair = both(path, grow=grow)
+        assert_equal(pair)
+        trail = (pair[0].flags & FLAGS["BLEED"].value) > 0
+        assert trail[10:55, 501].all()
+        assert trail.sum() <= (45 + 2 * grow) * (4 + 2 * grow)
 
 
 class TestRefusals:

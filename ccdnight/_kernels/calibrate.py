@@ -15,8 +15,9 @@ from ccdnight._kernels._jit import kernel
 __all__ = ["Dark", "Masters", "Pixels", "Place", "Result", "calibrate_strip", "merge_flags"]
 
 #: Values of a strip as they were read, shape ``(k, nx)``; the level that is taken off each row and each column,
-#: float32; from which value on a pixel is saturated (NaN: none); whether values are made float32 before all else.
-Pixels = namedtuple("Pixels", ["values", "rows", "columns", "saturation", "narrow"])
+#: float32; from which value on a pixel is saturated (NaN: none); whether values are made float32 before all else; the
+#: coefficients of `ccdnight.linearity.linearized`, float64, empty where the response is not corrected.
+Pixels = namedtuple("Pixels", ["values", "rows", "columns", "saturation", "narrow", "linearity"])
 #: First column in the strip, first row and column in the result, and number of columns.
 Place = namedtuple("Place", ["source", "row", "column", "width"])
 #: Masters and their sigma, float32, shape of the result, empty where there is none.
@@ -89,7 +90,7 @@ def calibrate_strip(pixels, place, gain, floor, level_variance, masters, dark, o
         Written.
     """
     width = place.width
-    value, variance = np.empty(width), np.empty(width)
+    value, variance, slope = np.empty(width), np.empty(width), np.empty(width)
     for i in range(pixels.values.shape[0]):
         y, left, right = place.row + i, place.column, place.column + width
         flags = out.flags[y, left:right]
@@ -100,12 +101,18 @@ def calibrate_strip(pixels, place, gain, floor, level_variance, masters, dark, o
                 value[x] -= np.float64(bias[x])
         own = gain[y if gain.shape[0] > 1 else 0, left:right]
         least = floor[y if floor.shape[0] > 1 else 0, left:right]
-        for x in range(width):
-            variance[x] = (0.0 if value[x] < 0.0 else value[x]) / own[x] + least[x] + level_variance
-        if masters.dark.size:
-            charge = masters.dark[y, left:right]
+        if pixels.linearity.size:
+            _correct_response(pixels.linearity, value, slope)
             for x in range(width):
-                value[x] -= np.float64(charge[x] * dark.factor)
+                charge = (0.0 if value[x] < 0.0 else value[x]) / own[x]
+                variance[x] = charge + least[x] * slope[x] + level_variance * slope[x]
+        else:
+            for x in range(width):
+                variance[x] = (0.0 if value[x] < 0.0 else value[x]) / own[x] + least[x] + level_variance
+        if masters.dark.size:
+            current = masters.dark[y, left:right]
+            for x in range(width):
+                value[x] -= np.float64(current[x] * dark.factor)
         _add_master_variance(masters, dark, y, left, right, variance)
         if masters.flat.size:
             _divide(masters, y, left, right, value, variance, flags)
@@ -132,6 +139,18 @@ def _take_off_level(pixels, i, source, value, flags):
     else:
         for x in range(value.size):
             value[x] = raw[x]
+
+
+@kernel
+def _correct_response(coefficients, value, slope):
+    """Corrected signals in the place of the signals, and the square of the derivative."""
+    for x in range(value.size):
+        signal, factor, growth = value[x], 0.0, 0.0
+        for power in range(coefficients.size, 0, -1):
+            factor = (factor + coefficients[power - 1]) * signal
+            growth = (growth + (power + 1) * coefficients[power - 1]) * signal
+        value[x] = signal * (1.0 + factor)
+        slope[x] = (1.0 + growth) * (1.0 + growth)
 
 
 @kernel

@@ -28,7 +28,7 @@ from ccdnight._kernels.blocks import (
 )
 from ccdnight._kernels.rules import by_extremes, by_noise
 from ccdnight._kernels.scatter import all_with_two, look_closely
-from ccdnight._kernels.sieve import doubtful, mark_certain, sum_again
+from ccdnight._kernels.sieve import doubtful, list_doubtful, mark_certain, sum_again
 
 __all__ = ["reject"]
 
@@ -82,8 +82,8 @@ def _by_scatter(b, w, rule, recipe, table, cube, base):
     """Whether the rows SUM1 and SUM2 hold the sums of what is left."""
     sieved = rule.median and not rule.mad
     suspects = doubtful(b, w, rule, table) if sieved else all_with_two(b, w)
-    if sieved and rule.maxiters == 1 and suspects > 0:
-        suspects = mark_certain(b, w, recipe, cube, base)
+    if sieved and suspects > 0:
+        suspects = mark_certain(b, w, recipe, cube, base) if rule.maxiters == 1 else list_doubtful(b.whole, w)
     if suspects > 0:
         look_closely(b, suspects, rule, table, sieved)
     if sieved and suspects > 0:

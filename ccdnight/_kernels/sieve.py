@@ -31,13 +31,13 @@ from ccdnight._kernels.blocks import (
 )
 from ccdnight._kernels.order import FIRST, HIGHEST, LOWEST, MAXIMUM, MINIMUM, SECOND, middle_values
 
-__all__ = ["doubtful", "mark_certain", "sum_again"]
+__all__ = ["doubtful", "list_doubtful", "mark_certain", "sum_again"]
 
 
 @kernel
 def doubtful(b, w, rule, table):
     """
-    List the pixels of which rounding cannot exclude that they hold an outlier.
+    Mark the pixels, in the row LEFT, of which rounding cannot exclude that they hold an outlier.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def doubtful(b, w, rule, table):
         below, above = own[MINIMUM + p] - own[ANCHOR + p], own[MAXIMUM + p] - own[ANCHOR + p]
         sure = ((below > own[INNER_LOW + p]) & (above < own[INNER_HIGH + p])) | (own[MINIMUM + p] == own[MAXIMUM + p])
         whole[LEFT + p] = np.int32(0) if sure | (whole[COUNT + p] < 2) else np.int32(1)
-    return _list_suspects(whole, w)
+    return _marked(whole, w)
 
 
 @kernel
@@ -99,8 +99,31 @@ def _certain_bounds(b, w, rule):
 
 
 @kernel
-def _list_suspects(whole, w):
-    """Those whose entry in the row LEFT is 1, without asking: one in ten would be guessed wrong."""
+def _marked(whole, w):
+    """How many entries of the row LEFT are 1: many at once, where to list them goes one by one."""
+    k = np.int32(0)
+    for p in range(w):
+        k += whole[LEFT + p]
+    return k
+
+
+@kernel
+def list_doubtful(whole, w):
+    """
+    List those whose entry in the row LEFT is 1, without asking: one in ten would be guessed wrong.
+
+    Parameters
+    ----------
+    whole : `~numpy.ndarray`
+        Rows of a block.
+    w : int
+        Pixels that are used.
+
+    Returns
+    -------
+    int
+        How many.
+    """
     k = np.int32(0)
     for p in range(w):
         whole[SUSPECT + k] = p
@@ -143,7 +166,9 @@ def mark_certain(b, w, recipe, cube, base):
         low, kept = np.int32(own[BELOW + p]), np.int32(own[WITHIN + p])
         whole[LOW + p], whole[HIGH + p] = low, whole[COUNT + p] - low - kept
         whole[LEFT + p] = np.int32(1) if own[WITHIN + p] != own[INSIDE + p] else np.int32(0)
-    k = _list_suspects(whole, w)
+    if _marked(whole, w) == 0:
+        return 0
+    k = list_doubtful(whole, w)
     for j in range(k):
         p = whole[SUSPECT + j]
         whole[LOW + p], whole[HIGH + p] = 0, 0

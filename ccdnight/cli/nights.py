@@ -52,7 +52,7 @@ def _table_lines(table):
 _choices = {
     "bias": ["auto", "frames", "overscan", "both"],
     "dark": ["auto", "exact", "none"],
-    "flat": ["auto", "none"],
+    "flat": ["auto", "sky", "none"],
     "bad_pixels": ["auto", "none"],
 }
 
@@ -70,6 +70,10 @@ def _policy_options(function):
     for name, what in (("bad_pixels", "bad pixel mask"), ("flat", "flat"), ("dark", "dark"), ("bias", "bias")):
         choice, option = click.Choice(_choices[name]), f"--{name.replace('_', '-')}"
         function = click.option(option, type=choice, help=f"Policy for the {what}.")(function)
+    kind = click.Path(exists=True, dir_okay=False, path_type=Path)
+    function = click.option("--mask", type=kind, help="Bad pixels of one's own, added to those that are found.")(
+        function
+    )
     return click.option("--policy", metavar="NAME", callback=_known_policy, help="A named policy: lecture.")(function)
 
 
@@ -118,12 +122,13 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
     Examples:
       ccdnight reduce 2016-01-15/ reduced/
       ccdnight reduce 2016-01-15/ reduced/ --bias both --no-cosmic-rays
+      ccdnight reduce 2016-01-15/ reduced/ --mask my_bad_pixels.fits
       ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
     """
     from ccdnight.night import Night
 
     if plan_file and (policy or any(choices.values())):
-        options = "--policy, --bias, --dark, --flat or --bad-pixels"
+        options = "--policy, --bias, --dark, --flat, --bad-pixels or --mask"
         msg = f"--plan holds its own policy; it cannot be given together with {options}"
         raise click.UsageError(msg)
     if out.resolve() == raw.resolve():

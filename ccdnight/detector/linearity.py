@@ -44,6 +44,40 @@ class Linearity(Measurement):
     table: Table = field(repr=False, compare=False)
     region: str = ""
 
+    def correction(self, *, degree=1, saturation=np.inf):
+        """
+        Coefficients that make the levels proportional to the exposure times, offset by the shutter's.
+
+        Least squares of ``s * (1 + c1 * s + c2 * s**2 + ...) = rate * (t + shutter)``, weighted as photon noise asks.
+
+        Parameters
+        ----------
+        degree : int, optional
+            Number of coefficients; there must be three more exposure times.
+        saturation : float, optional
+            Levels in adu above the bias from this one on are left out.
+
+        Returns
+        -------
+        tuple of float
+            c1 in 1/adu, c2 in 1/adu^2, ...: the ``linearity`` of an amplifier in a profile.
+
+        Raises
+        ------
+        MeasurementError
+            If there are too few exposure times.
+        """
+        level, seconds = self.table["level"].value, self.table["exposure"].value
+        good = np.isfinite(level) & (level > 0) & (level < saturation)
+        level, seconds = level[good], seconds[good]
+        if degree < 1 or len(set(seconds)) < degree + 3:
+            msg = f"degree = {degree!r}: {len(set(seconds))} exposure times; a degree of 1 or more needs three more"
+            raise MeasurementError(msg)
+        top, weight = level.max(), 1 / np.sqrt(level)
+        columns = [seconds, np.ones(len(level)), *(-level * (level / top) ** power for power in range(1, degree + 1))]
+        found = np.linalg.lstsq(np.transpose(columns) * weight[:, None], level * weight, rcond=None)[0]
+        return tuple(float(value / top**power) for power, value in enumerate(found[2:], 1))
+
 
 def measure_linearity(flats, biases, *, profile=None, region=None):
     """

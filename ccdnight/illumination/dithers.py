@@ -14,12 +14,14 @@ from ccdnight.provenance import is_applied
 from ccdnight.stacking import NoiseModel, stack
 from ccdnight.statistics import clipped_moments, sample_pixels
 
-__all__ = ["DitheredFrame", "combine_dithered", "mask_sources", "open_dithered", "sky_level"]
+__all__ = ["DitheredFrame", "combine_dithered", "count_positions", "mask_sources", "open_dithered", "sky_level"]
 
 #: A source is looked for after smoothing by Gaussians of this standard deviation in pixels: its core, and in means of
 #: so many pixels a side (which is faster) its faint wings.
 _CORE, _WINGS, _BLOCK = 1.5, 5.0, 4
 _LEAST = 3
+#: Bright pixels by which a position is known, and the part of them that two frames of one position share.
+_BRIGHT_PIXELS, _SAME = 20, 0.33
 
 
 @dataclass
@@ -109,14 +111,60 @@ def open_dithered(science):
             raise FrameError(name, f"its unit is {str(ccd.unit)!r}, that of the first frame {str(unit)!r}")
         if frames and ccd.data.shape != frames[0].shape:
             raise FrameError(name, f"shape {ccd.data.shape} differs from {frames[0].shape} of the first frame")
-        data = np.asarray(ccd.data, np.float32)
-        bad = ((flags_of(ccd) & np.uint16(~FLAGS["LOW_WEIGHT"].value & 0xFFFF)) != 0) | ~np.isfinite(data)
-        frames.append(DitheredFrame(name, identity_of(ccd), header_of(ccd), data, bad, np.zeros(data.shape, bool)))
-        frames[-1].level = sky_level(frames[-1])
+        frames.append(_dithered(ccd, name))
     if len(frames) < _LEAST:
         msg = f"{len(frames)} science frames; at least {_LEAST} dithered ones are needed to tell sky from sources"
         raise InputError(msg)
     return frames
+
+
+def _dithered(ccd, name):
+    data = np.asarray(ccd.data, np.float32)
+    bad = ((flags_of(ccd) & np.uint16(~FLAGS["LOW_WEIGHT"].value & 0xFFFF)) != 0) | ~np.isfinite(data)
+    frame = DitheredFrame(name, identity_of(ccd), header_of(ccd), data, bad, np.zeros(data.shape, bool))
+    frame.level = sky_level(frame)
+    return frame
+
+
+def count_positions(frames):
+    """
+    How many different pointings frames have, as far as their bright sources tell.
+
+    Two frames lie on the same position where more than a third of the bright pixels of one are bright in the other;
+    what a dither does not move is neither told from fringes nor from illumination.
+
+    Parameters
+    ----------
+    frames : list of DitheredFrame
+        The frames.
+
+    Returns
+    -------
+    int
+        A frame without bright sources counts as one of its own: it has nothing that could be taken for the sky.
+    """
+    kept, count = [], 0
+    for frame in frames:
+        bright = _bright(frame)
+        total = np.count_nonzero(bright)
+        if total < _BRIGHT_PIXELS:
+            count += 1
+        elif not any(np.count_nonzero(bright & other) > _SAME * min(total, size) for other, size in kept):
+            kept.append((bright, total))
+            count += 1
+    return count
+
+
+def _bright(frame):
+    """Pixels of bright sources; single ones are rather cosmic rays or hot pixels."""
+    _, scatter, _ = clipped_moments(sample_pixels(frame.data)[sample_pixels(frame.good)])
+    bright = (frame.data > frame.level + max(10 * scatter, 0.5 * frame.level)) & ~frame.bad
+    pairs = np.zeros(bright.shape, np.uint8)
+    pairs[1:] += bright[:-1]
+    pairs[:-1] += bright[1:]
+    pairs[:, 1:] += bright[:, :-1]
+    pairs[:, :-1] += bright[:, 1:]
+    return bright & (pairs >= 2)
 
 
 def sky_level(frame):

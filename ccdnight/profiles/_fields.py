@@ -4,6 +4,8 @@ import re
 from dataclasses import fields
 from functools import partial
 
+import numpy as np
+
 from ccdnight.profiles._amplifiers import Entry, check_amplifiers
 from ccdnight.profiles._checks import (
     WRONG,
@@ -70,6 +72,23 @@ def _binning_name(value, key, notes):
     return WRONG
 
 
+def _linearity(value, key, notes):
+    """Coefficients under which a larger signal stays the larger one, up to what a 16-bit converter can tell."""
+    if not isinstance(value, list):
+        notes.add(key, f"{shown(value)} is not allowed; a list of numbers is")
+        return WRONG
+    items = [number(item, f"{key}[{index}]", notes) for index, item in enumerate(value)]
+    if any(item is WRONG for item in items):
+        return WRONG
+    signal = np.linspace(0, 65535, 257)
+    slope = sum(((power + 1) * item * signal**power for power, item in enumerate(items, 1)), np.ones(257))
+    if items and not slope.min() > 0:
+        problem = f"{shown(value)} turns the response around at {signal[np.argmin(slope > 0)]:.0f} adu"
+        notes.add(key, f"{problem}; coefficients in powers of 1/adu are allowed, such as [4e-7]")
+        return WRONG
+    return tuple(items)
+
+
 _NOT_NEGATIVE, _POSITIVE = partial(number, low=0), partial(number, above=0)
 
 _POLICY_NUMBERS = {
@@ -92,6 +111,12 @@ _POLICY_NUMBERS = {
     "flat_sigma": _POSITIVE,
     "sensitivity_noise": _NOT_NEGATIVE,
     "scale_flats": yes_no,
+    "grow_saturated": partial(whole, high=50),
+    "fringing": partial(globs, empty=True),
+    "minimum_fringe": partial(whole, low=3),
+    "cosmic_sigclip": _POSITIVE,
+    "cosmic_objlim": _POSITIVE,
+    "cosmic_seeing": yes_no,
 }
 _POLICY = _POLICY_NUMBERS | {name: partial(choice, allowed=allowed) for name, allowed in POLICY_CHOICES.items()}
 _DIALECT = {item.name: partial(texts, read=keyword) for item in fields(Dialect)}
@@ -107,6 +132,8 @@ _AMPLIFIER = {
     "gain": _POSITIVE,
     "read_noise": _POSITIVE,
     "saturation": _POSITIVE,
+    "bleed": partial(choice, allowed=("auto", "columns", "rows")),
+    "linearity": _linearity,
 }
 _RULE = {
     "kind": partial(choice, allowed=SORTS),

@@ -36,6 +36,12 @@ class Amplifier:
         Electron.
     saturation : float or None
         Raw value, pedestal included, in adu from which on a pixel is saturated.
+    bleed : {'auto', 'columns', 'rows'}
+        Along what the charge of saturated pixels runs; 'auto' sees it from where the overscan lies, else from the
+        saturated stars.
+    linearity : tuple of float
+        Coefficients c1, c2, ... of the correction ``s * (1 + c1 * s + c2 * s**2 + ...)`` of a signal s in adu above
+        the bias; empty where there is none.
     """
 
     detector: str = ""
@@ -48,6 +54,8 @@ class Amplifier:
     gain: float | None = None
     read_noise: float | None = None
     saturation: float | None = None
+    bleed: str = "auto"
+    linearity: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,8 +128,8 @@ class Policy:
         Where the bias comes from. 'auto' takes both where the overscan is usable.
     dark : {'auto', 'exact', 'none'}
         'auto' follows the scaling rules, 'exact' refuses scaled darks, 'none' subtracts no dark.
-    flat : {'auto', 'none'}
-        Whether science frames are divided by flats.
+    flat : {'auto', 'sky', 'none'}
+        Whether science frames are divided by flats; 'sky' makes them of the dithered science frames themselves.
     flat_level : tuple of float
         Lowest and highest median of a flat above its bias, in adu; other flats are rejected.
     flat_saturated : float
@@ -155,8 +163,20 @@ class Policy:
         Whether flats are dark-corrected.
     use_dark_time : bool
         Whether DARKTIME, where it is in the header, scales the dark instead of the exposure.
-    missing_bias, missing_dark, missing_flat : {'reduce', 'leave out'}
-        What happens to a science frame that lacks this master.
+    missing_bias, missing_dark, missing_flat, missing_bad_pixels, missing_fringe : {'reduce', 'leave out'}
+        What happens to a science frame that lacks this master. A fringe frame is missed in filters that fringe.
+    grow_saturated : int
+        Pixels by which saturated pixels and bleed trails are grown.
+    fringe : {'auto', 'none'}
+        Whether fringes are subtracted in the filters that `fringing` names.
+    fringing : tuple of str
+        Filters that show fringes, as patterns (case ignored).
+    minimum_fringe : int
+        Dithered science frames of a filter from which on a fringe frame is made; at least 3.
+    cosmic_sigclip, cosmic_objlim : float
+        Thresholds of `ccdnight.flag_cosmic_rays` for science frames.
+    cosmic_seeing : bool
+        Whether both are raised where the stars are so narrow that they look like cosmic rays.
     method : {'average', 'median'}
         How masters are combined; `flat_method` for the flats.
     reject : {'noise', 'sigma', 'mad', 'minmax', 'none'}
@@ -193,6 +213,15 @@ class Policy:
     missing_bias: str = "reduce"
     missing_dark: str = "reduce"
     missing_flat: str = "reduce"
+    missing_bad_pixels: str = "reduce"
+    missing_fringe: str = "reduce"
+    grow_saturated: int = 1
+    fringe: str = "auto"
+    fringing: tuple[str, ...] = ()
+    minimum_fringe: int = 5
+    cosmic_sigclip: float = 4.5
+    cosmic_objlim: float = 5.0
+    cosmic_seeing: bool = True
     method: str = "average"
     flat_method: str = "average"
     reject: str = "noise"
@@ -223,7 +252,7 @@ class Policy:
 POLICY_CHOICES = {
     "bias": ("auto", "frames", "overscan", "both"),
     "dark": ("auto", "exact", "none"),
-    "flat": ("auto", "none"),
+    "flat": ("auto", "sky", "none"),
     "illumination": ("auto", "none"),
     "bad_pixels": ("auto", "none"),
     "edge_of": ("data", "frame"),
@@ -231,6 +260,9 @@ POLICY_CHOICES = {
     "missing_bias": ("reduce", "leave out"),
     "missing_dark": ("reduce", "leave out"),
     "missing_flat": ("reduce", "leave out"),
+    "missing_bad_pixels": ("reduce", "leave out"),
+    "missing_fringe": ("reduce", "leave out"),
+    "fringe": ("auto", "none"),
     "method": ("average", "median"),
     "flat_method": ("average", "median"),
     "reject": ("noise", "sigma", "mad", "minmax", "none"),
@@ -245,6 +277,7 @@ NAMED_POLICIES = MappingProxyType(
             # the night's bias frames alone, also for darks of another night.
             "bias": "frames",
             "bad_pixels": "none",
+            "fringe": "none",
             "edge": 100,
             "edge_of": "frame",
             "foreign_dark_bias": True,
