@@ -18,7 +18,11 @@ def profile():
 @profile.command("list")
 @json_option
 def profile_list(as_json):
-    """List the profiles that are known."""
+    """List the profiles that are known.
+
+    \b
+    Example: ccdnight profile list
+    """
     from ccdnight.profiles import get_profile, list_profiles
 
     rows = [{"name": name, "title": get_profile(name).title} for name in list_profiles()]
@@ -33,7 +37,11 @@ def profile_list(as_json):
 @click.argument("name", metavar="NAME|FILE")
 @json_option
 def profile_show(name, as_json):
-    """Show one profile in full, as TOML."""
+    """Show one profile in full, as TOML.
+
+    \b
+    Example: ccdnight profile show lfc
+    """
     from ccdnight.profiles import get_profile, profile_to_toml
 
     text = profile_to_toml(get_profile(name))

@@ -2,6 +2,8 @@
 
 from dataclasses import fields
 
+from ccdnight._html import definition_list
+
 __all__ = ["Measurement"]
 
 
@@ -38,3 +40,24 @@ class Measurement:
                     (item.metadata["card"], float(getattr(value, "value", value)), unit + item.metadata["text"])
                 )
         return cards
+
+    def _repr_html_(self):
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.repr}
+        errors = {name[: -len("_error")]: value for name, value in values.items() if name.endswith("_error")}
+        shown = {
+            name.replace("_", " "): _in_words(value, errors.get(name))
+            for name, value in values.items()
+            if name.removesuffix("_error") not in errors or name in errors
+        }
+        return definition_list(type(self).__name__, shown)
+
+
+def _in_words(value, error=None):
+    """A value with its error for a person; empty for what is no single value."""
+    if isinstance(value, str):
+        return value
+    number = getattr(value, "value", value)
+    if isinstance(number, bool) or not hasattr(number, "__float__") or getattr(number, "ndim", 0):
+        return ""
+    unit = f" {value.unit}" if hasattr(value, "unit") else ""
+    return f"{float(number):.5g}" + ("" if error is None else f" ± {float(error.value):.2g}") + unit

@@ -1,24 +1,10 @@
-"""Figures; each function draws on matplotlib axes and returns them."""
+"""Figures of what was measured of a detector."""
 
 import numpy as np
 
+from ccdnight.plots._drawing import BLUE, GRAY, GREEN, ORANGE, new_axes, plain
+
 __all__ = ["plot_bias", "plot_linearity", "plot_ptc"]
-
-#: Colors that are told apart by the color-blind too (Okabe and Ito 2008).
-_BLUE, _ORANGE, _GREEN, _GRAY = "#0072B2", "#D55E00", "#009E73", "#666666"
-
-
-def _axes(ax):
-    if ax is not None:
-        return ax
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(7, 5), layout="constrained").add_subplot()
-
-
-def _plain(text):
-    """Text in which a dollar sign is a dollar sign."""
-    return str(text).replace("$", r"\$")
 
 
 def plot_ptc(transfer, ax=None):
@@ -38,24 +24,24 @@ def plot_ptc(transfer, ax=None):
     """
     from ccdnight.detector.transfer import transfer_variance
 
-    ax, table = _axes(ax), transfer.table
+    ax, table = new_axes(ax), transfer.table
     level, noise = np.asarray(table["level"]), np.sqrt(np.asarray(table["variance"]))
     used = (level > 0) & (np.asarray(table["remark"]) == "used")
     gain, read = transfer.gain.value, transfer.read_noise.value / transfer.gain.value
     x = np.geomspace(max(level[level > 0].min() / 30, 0.1), level.max() * 1.3, 300)
-    ax.axhline(read, color=_GREEN, ls=":", label=f"read noise {transfer.read_noise.value:.2f} electron")
-    ax.plot(x, np.sqrt(x / gain), color=_ORANGE, ls="--", label=f"photon noise, gain {gain:.3f} electron/adu")
+    ax.axhline(read, color=GREEN, ls=":", label=f"read noise {transfer.read_noise.value:.2f} electron")
+    ax.plot(x, np.sqrt(x / gain), color=ORANGE, ls="--", label=f"photon noise, gain {gain:.3f} electron/adu")
     bent = f", a00 {transfer.a00.value:.2g} / electron" if transfer.a00.value else ""
-    ax.plot(x, np.sqrt(transfer_variance(x, gain, read**2, transfer.a00.value)), color=_BLUE, label=f"fit{bent}")
-    ax.plot(level[used], noise[used], "o", color=_BLUE, ms=5)
+    ax.plot(x, np.sqrt(transfer_variance(x, gain, read**2, transfer.a00.value)), color=BLUE, label=f"fit{bent}")
+    ax.plot(level[used], noise[used], "o", color=BLUE, ms=5)
     left = (level > 0) & ~used
     if left.any():
-        ax.plot(level[left], noise[left], "x", color=_GRAY, label="left out: beyond full well or off the curve")
+        ax.plot(level[left], noise[left], "x", color=GRAY, label="left out: beyond full well or off the curve")
     if transfer.full_well is not None:
         words = f"full well {transfer.full_well.value:.0f} electron"
-        ax.axvline(transfer.full_well.value / gain, color=_GRAY, lw=1, label=words)
+        ax.axvline(transfer.full_well.value / gain, color=GRAY, lw=1, label=words)
     ax.set(xscale="log", yscale="log", xlabel="signal above bias [adu]", ylabel="noise of a frame [adu]")
-    ax.set_title(_plain(f"Photon transfer {transfer.amplifier}".strip()))
+    ax.set_title(plain(f"Photon transfer {transfer.amplifier}".strip()))
     ax.set_ylim(read / 2)
     ax.legend(fontsize="small")
     return ax
@@ -76,16 +62,16 @@ def plot_linearity(result, ax=None):
     -------
     `~matplotlib.axes.Axes`
     """
-    ax, table = _axes(ax), result.table
+    ax, table = new_axes(ax), result.table
     name = "nonlinearity" if "nonlinearity" in table.colnames else "departure"
     level, off = np.asarray(table["level"]), np.asarray(table[name], dtype=float)
     known = np.isfinite(off)
     left = ~known
     if "remark" in table.colnames:
         left = np.isin(np.asarray(table["remark"]), ("used", "biases"), invert=True)
-    ax.axhline(0, color=_GRAY, lw=1)
-    ax.plot(level[known & ~left], off[known & ~left], "o", color=_BLUE)
-    ax.plot(level[known & left], off[known & left], "x", color=_GRAY)
+    ax.axhline(0, color=GRAY, lw=1)
+    ax.plot(level[known & ~left], off[known & ~left], "o", color=BLUE)
+    ax.plot(level[known & left], off[known & left], "x", color=GRAY)
     ax.set_title("Linearity")
     if not known.any():
         ax.text(0.5, 0.5, "no three exposure times of one filter", ha="center", transform=ax.transAxes)
@@ -108,9 +94,9 @@ def plot_bias(bias, ax=None):
     -------
     `~matplotlib.axes.Axes`
     """
-    ax = _axes(ax)
-    ax.plot(bias.column_profile, color=_BLUE, lw=0.8, label=f"columns, range {bias.column_range.value:.1f} adu")
-    ax.plot(bias.row_profile, color=_ORANGE, lw=0.8, label=f"rows, range {bias.row_range.value:.1f} adu")
+    ax = new_axes(ax)
+    ax.plot(bias.column_profile, color=BLUE, lw=0.8, label=f"columns, range {bias.column_range.value:.1f} adu")
+    ax.plot(bias.row_profile, color=ORANGE, lw=0.8, label=f"rows, range {bias.row_range.value:.1f} adu")
     ax.set(xlabel="column or row [pixel]", ylabel="median minus level [adu]")
     ax.set_title(f"Bias: level {bias.level.value:.1f} adu, {bias.level_scatter.value:.2f} adu from frame to frame")
     ax.legend(fontsize="small")
