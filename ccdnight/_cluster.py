@@ -279,6 +279,8 @@ class _Cluster:
             raise OutputError(self._lost(f"task {task.name!r} was cancelled, or the scheduler is gone")) from error
         except Exception as error:  # noqa: BLE001 - whatever went wrong on the way costs this task alone: recorded
             return failed(task.name, error, traceback.format_exc()), None
+        finally:
+            future.release()
         remedy = "the frame may need more memory than a worker has, or crash a library"
         return None, InputError(f"{task.name}: {why}; it was set aside ({remedy})")
 
