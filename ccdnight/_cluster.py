@@ -12,6 +12,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import pickle
 import time
 import traceback
 
@@ -25,6 +26,8 @@ _PATIENCE = 60.0
 #: How often is looked for workers that have come or gone, in seconds.
 _LOOK = 1.0
 _CONNECT = 10.0
+#: Within how many seconds a scheduler answers.
+_ANSWER = 10.0
 _CANCELLED = (concurrent.futures.CancelledError, asyncio.CancelledError)
 _REMEDY = "install it with: python -m pip install 'ccdnight[cluster]'"
 
@@ -118,6 +121,9 @@ def check_workers(client, paths):
     OutputError
         If there is such a worker.
     """
+    if _threads_of(client) is None:
+        msg = f"{_address(client)}: the scheduler does not answer within {_ANSWER:g} s; start it anew"
+        raise OutputError(msg)
     try:
         answers = client.run(_answer, list(paths), on_error="return")
     except (OSError, TimeoutError, *_CANCELLED) as error:
@@ -140,6 +146,15 @@ def check_workers(client, paths):
 
 def _answer(paths):
     return version, [path for path in paths if not os.path.exists(path)]
+
+
+def _threads_of(client):
+    if client.status == "running":
+        with contextlib.suppress(OSError, TimeoutError, *_CANCELLED):
+            # What `client.nthreads` asks, which would wait for a scheduler that hangs.
+            found = client.sync(client.scheduler.ncores, workers=None, callback_timeout=_ANSWER)
+            return list(found.values())
+    return None
 
 
 def _address(client):
@@ -187,7 +202,11 @@ def run_on_cluster(tasks, client, work, failed, notify, *, most=None, alone=()):
                 by_themselves |= {task.name} if suspects or slots == 1 else set()
                 needed = {name: done[name] for name in task.needs}
                 inside = threads if task.name in alone else 1
-                running[cluster.submit(work, task, needed, inside)] = task
+                try:
+                    running[cluster.submit(work, task, needed, inside)] = task
+                except (AttributeError, TypeError, pickle.PicklingError) as error:
+                    done[task.name] = failed(task.name, error, traceback.format_exc())
+                    notify(done[task.name])
             suspects = [task for task in suspects if task not in running.values()]
             for future in cluster.finished(running):
                 task = running.pop(future)
@@ -218,11 +237,8 @@ class _Cluster:
         self._client, self._most, self._seen = client, most, time.monotonic()
 
     def _threads(self):
-        """Threads of each worker; none where the scheduler does not answer."""
-        threads = []
-        if self._client.status == "running":
-            with contextlib.suppress(OSError, TimeoutError, *_CANCELLED):
-                threads = list(self._client.nthreads().values())
+        """Threads of each worker; None where the scheduler does not answer."""
+        threads = _threads_of(self._client)
         if threads:
             self._seen = time.monotonic()
         return threads
@@ -237,6 +253,8 @@ class _Cluster:
         """Futures that have come to an end, in the order in which they were begun; none after a while."""
         from distributed import wait
 
+        if not running:
+            return []
         # `wait` takes the current client, whichever the futures are of.
         with self._client.as_current(), contextlib.suppress(TimeoutError, *_CANCELLED):
             wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED")
@@ -288,12 +306,13 @@ class _Cluster:
         """Let what is running end, so that nobody writes after the lock is gone; a second interrupt does not wait."""
         from distributed import wait
 
-        problems = (OSError, TimeoutError, RuntimeError, *_CANCELLED)
-        try:
-            with self._client.as_current(), contextlib.suppress(*problems):
-                if futures and self._threads():
+        with contextlib.ExitStack() as stack:
+            for problem in (OSError, TimeoutError, RuntimeError, *_CANCELLED):
+                stack.enter_context(contextlib.suppress(problem))
+            threads = self._threads()
+            if threads is None or not futures:
+                return
+            stack.callback(self._client.cancel, futures)
+            if threads:
+                with self._client.as_current():
                     wait(futures, timeout=_PATIENCE)
-        finally:
-            with contextlib.suppress(*problems):
-                if self._client.status == "running":
-                    self._client.cancel(futures)

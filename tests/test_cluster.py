@@ -1,9 +1,12 @@
 """The graph of tasks on a cluster: the same bytes, workers that die, errors, interrupts, words for what is wrong."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -95,8 +98,6 @@ def slow(folder, name, seconds, _outcomes):
 
 
 def threads_of_strips(_outcomes):
-    import threading
-
     used = set()
 
     def note(_strip):
@@ -154,6 +155,7 @@ class TestGraph:
             ("ours", fail, ZeroDivisionError("oops"), ()),
             ("odd", raise_two_words, ()),
             ("exit", leave, ()),
+            ("unsent", add, threading.Lock(), ()),
             ("good", add, 1, ()),
         )
         done = run_graph(graph, client=client)
@@ -162,6 +164,7 @@ class TestGraph:
         assert "ZeroDivisionError: oops" in done["ours"].trace
         assert str(done["odd"].error) == "TwoWords: one and two"
         assert "SystemExit(3)" in str(done["exit"].error)
+        assert "TypeError" in done["unsent"].trace
         assert done["good"].value == 1
 
     def test_a_failing_environment_stops_the_run(self, client, tmp_path):
@@ -261,12 +264,52 @@ class TestWorkersThatDie:
         ):
             run_graph(graph_of(("a", add, 1, ())), client=client)
 
-    def test_a_scheduler_that_goes_is_told_of(self):
+    @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+    def test_a_scheduler_that_hangs_or_dies_is_given_up(self, tmp_path, monkeypatch, how):
+        """Nothing is waited for without end, not even when the run is stopped."""
+        monkeypatch.setattr(_cluster, "_PATIENCE", 1.0)
+        monkeypatch.setattr(_cluster, "_ANSWER", 0.5)
+        with separate_cluster(tmp_path / "scheduler.json") as (scheduler, address), _cluster.connect(address) as client:
+            client.wait_for_workers(1, timeout=60)
+            graph = graph_of(("a", add, 1, ()), ("b", add, 1, ("a",)))
+            begin = time.monotonic()
+            with pytest.raises(OutputError, match="What is written is whole; run again"):
+                run_graph(graph, client=client, on_done=lambda outcome: scheduler.send_signal(how))
+            assert time.monotonic() - begin < 30
+            scheduler.send_signal(signal.SIGKILL)
+
+    def test_a_client_that_is_closed_is_told_of(self):
         made = LocalCluster(n_workers=1, processes=True, dashboard_address=":0")
         with contextlib.closing(made), contextlib.closing(Client(made, set_as_default=False)) as client:
             graph = graph_of(("a", add, 1, ()), ("b", add, 1, ("a",)))
             with pytest.raises(OutputError, match="What is written is whole; run again"):
                 run_graph(graph, client=client, on_done=lambda outcome: client.close())
+
+
+@contextlib.contextmanager
+def separate_cluster(file):
+    """A scheduler in a process of its own, with one worker in another; and its address."""
+    module = [sys.executable, "-m"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    asked = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    with contextlib.ExitStack() as stack:
+        scheduler = started(stack, [*module, "distributed.cli.dask_scheduler", *asked], quiet)
+        end = time.monotonic() + 60
+        while not file.exists() or not file.read_text().strip():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        asked = ["--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        environment = {"env": os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}}
+        started(stack, [*module, "distributed.cli.dask_worker", address, *asked], quiet | environment)
+        yield scheduler, address
+
+
+def started(stack, command, options):
+    process = subprocess.Popen(command, **options)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
 
 
 def fates(outcomes):
