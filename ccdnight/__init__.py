@@ -15,7 +15,9 @@ _NAMES = {
     "Plan": "association",
     "Policy": "profiles",
     "Reduction": "reduction",
+    "align": "alignment",
     "calibrate": "calibration",
+    "coadd": "coadding",
     "combine": "combining",
     "flag_cosmic_rays": "cosmicrays",
     "get_profile": "profiles",
@@ -33,7 +35,8 @@ _NAMES = {
     "write_ccd": "products",
 }
 _SUBMODULES = (
-    *("badpixels", "calibration", "combiner", "cosmicrays", "detector", "exceptions", "execution", "flags", "frames"),
+    *("alignment", "badpixels", "calibration", "coadding", "combiner", "cosmicrays", "detector", "exceptions"),
+    *("execution", "flags", "frames"),
     "fringes",
     *(
         "illumination",
@@ -46,6 +49,7 @@ _SUBMODULES = (
         "provenance",
         "readout",
         "reduction",
+        "report",
         "saturation",
         "simulate",
         "stacking",
@@ -64,7 +68,9 @@ __all__ = [
     "Policy",
     "Reduction",
     "__version__",
+    "align",
     "calibrate",
+    "coadd",
     "combine",
     "flag_cosmic_rays",
     "get_profile",

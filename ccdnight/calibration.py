@@ -4,6 +4,7 @@ import numpy as np
 
 from ccdnight._fused import Fused
 from ccdnight._inputs import check_frame, check_window, positive, whole
+from ccdnight._mastersnoise import masters_noise
 from ccdnight._sections import section_shape
 from ccdnight._steps import Applied, Steps, detector_maps, significant_flags
 from ccdnight.darks import dark_for, dark_seconds
@@ -144,6 +145,7 @@ def calibrate(
     if response is not None:
         note_linearity(result, response)
     _tell(result, used, gain, read_noise, seconds, level)
+    result.meta.extend(masters_noise(used, shared=shared, seconds=seconds, gain=gain), update=True)
     return result
 
 

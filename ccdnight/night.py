@@ -1,13 +1,15 @@
 """A whole night: from a folder of raw frames to masters and calibrated science frames."""
 
+import contextlib
 import os
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
 from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
-from ccdnight.exceptions import InputError, PlanError, ProfileError
+from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
 from ccdnight.masking import read_mask
@@ -184,7 +186,8 @@ class Night:
         cosmic_rays : bool, optional
             Whether cosmic rays are flagged in science frames.
         coadd : bool, optional
-            Not yet possible: True is refused.
+            Whether the science frames of each target and filter are aligned and coadded, into ``coadd/``. What cannot
+            be coadded is told of in the notes and stops nothing.
         workers : int, optional
             Threads; by default as many as there are processors for this process.
         client : object, optional
@@ -207,14 +210,16 @@ class Night:
         OutputLockedError
             If another run holds it.
         """
-        _refuse_unfinished(coadd, client)
+        _refuse_unfinished(client)
         output = self._check_output(output)
         with OutputLock(output):
             plan = self._take_plan(plan, policy)
-            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays)
-            with run.progress(progress, len(graph)) as on_done:
-                outcomes = run_graph(graph, workers=workers, on_done=on_done)
-            return run.finish(outcomes)
+            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
+            with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
+                outcomes = run_graph(graph, workers=workers, on_done=seen)
+            result = run.finish(outcomes)
+            _report(result)
+            return result
 
     def _check_output(self, output):
         output = Path(output)
@@ -281,6 +286,36 @@ def _readable_mask(mask, folder):
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
+@contextlib.contextmanager
+def _reported_if_stopped(run, graph, on_done):
+    """What is called with every outcome; a run that is stopped leaves a report of what it has done."""
+    outcomes = {}
+
+    def seen(outcome):
+        outcomes[outcome.name] = outcome
+        on_done(outcome)
+
+    try:
+        yield seen
+    except BaseException as error:
+        # Where the disk is full there may be no place for a report either: the error that stopped the run counts.
+        with contextlib.suppress(OutputError):
+            _report(run.stopped(outcomes, graph.tasks, error))
+        raise
+
+
+def _report(result):
+    """Write the report; a mistake in it is told of, but does not cost the night that it tells about."""
+    from ccdnight.report import write_report
+
+    try:
+        write_report(result, result.output / "report.html")
+    except OutputError:
+        raise
+    except Exception:  # noqa: BLE001
+        result.run["errors"]["report"] = traceback.format_exc()
+
+
 def _collect(source, profile):
     from ccdproc import ImageFileCollection
 
@@ -324,10 +359,7 @@ def _section_notes(samples):
     return tuple(f"{note} ({count} frames)" for note, count in counts.items())
 
 
-def _refuse_unfinished(coadd, client):
-    if coadd:
-        msg = "coadd=True: coadding is not part of this version yet; reduce without it"
-        raise InputError(msg)
+def _refuse_unfinished(client):
     if client is not None:
         msg = "client: running on a cluster is not part of this version yet; use workers"
         raise InputError(msg)

@@ -25,6 +25,8 @@ from ccdnight.provenance import StepRecord, printable, record_rows, records_of, 
 
 __all__ = ["derive", "flags_of", "header_of", "make_ccd", "read_ccd", "sigma_of", "wcs_of", "write_ccd"]
 
+#: Images that a coadd has beside those of every frame: extension to attribute and unit.
+MAPS = {"COVERAGE": ("coverage", ""), "EXPOSURE": ("exposure_map", "s")}
 #: Cards that describe an array as it lies in a file; astropy writes its own.
 _STRUCTURE = ("SIMPLE", "EXTEND", "XTENSION", "BITPIX", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT")
 _STRUCTURE += ("CHECKSUM", "DATASUM", "EXTNAME", "INHERIT")
@@ -276,7 +278,27 @@ def _from_hdus(hdus, raw):
         records = [StepRecord(*(str(row[name]) for name in StepRecord.names())) for row in rows]
     unit = str(header.get("BUNIT", "adu")).strip()
     dtype = np.uint16 if _is_bits(header, data) else np.float32
-    return make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records, dtype=dtype)
+    ccd = make_ccd(data, unit=_unit(unit), meta=header, sigma=sigma, flags=flags, records=records, dtype=dtype)
+    if "NCOMBINE" in header and any(name in names for name in MAPS):
+        native = {key: np.asarray(names[key].data) for key in MAPS if key in names}
+        put_maps(ccd, {key: array.astype(array.dtype.newbyteorder("=")) for key, array in native.items()})
+    return ccd
+
+
+def put_maps(ccd, maps):
+    """
+    Give a coadd its maps, as attributes that `write_ccd` knows of.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        Changed in place.
+    maps : dict of str to `~numpy.ndarray`
+        Of the names in `MAPS`.
+    """
+    ccd._ccdnight_maps = dict(maps)
+    for name, values in maps.items():
+        setattr(ccd, MAPS[name][0], values)
 
 
 def _is_bits(header, data):
@@ -359,6 +381,9 @@ def to_hdus(ccd):
     for number, flag in enumerate(FLAGS.values()):
         mask.header[f"FLAG{number}"] = (flag.name, f"bit {number}, value {flag.value}: {flag.meaning}"[:45])
     hdus.append(mask)
+    for name, values in getattr(ccd, "_ccdnight_maps", {}).items():
+        hdus.append(fits.ImageHDU(values, name=name))
+        hdus[-1].header["BUNIT"] = (MAPS[name][1], "unit")
     rows = record_rows(ccd)
     if rows:
         hdus.append(_provenance_table(rows))

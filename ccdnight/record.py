@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import platform
+import time
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import PurePosixPath
@@ -12,7 +13,8 @@ from astropy.table import Table
 
 from ccdnight import storage
 from ccdnight._version import version
-from ccdnight.exceptions import InputError, OutputError
+from ccdnight.exceptions import CcdnightError, InputError, OutputError
+from ccdnight.execution import Outcome
 from ccdnight.measuring import detector_table
 from ccdnight.plans import FROM_SCIENCE
 from ccdnight.provenance import digest_file
@@ -39,6 +41,7 @@ class Run:
 
     def __init__(self, night, plan, output, cosmic_rays):
         self._night, self._plan, self._output, self._cosmic_rays = night, plan, output, cosmic_rays
+        self._begin = time.perf_counter()
 
     @contextlib.contextmanager
     def progress(self, wanted, total):
@@ -93,7 +96,37 @@ class Run:
         storage.write_text(self._output / "detector.ecsv", _ecsv(detector_table(detector["rows"])))
         storage.write_text(self._output / "night.ecsv", _ecsv(table))
         storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
-        return Reduction.assemble(self._output, table, self._plan, run)
+        return Reduction.assemble(self._output, table, self._plan, run, _pictures(outcomes))
+
+    def stopped(self, outcomes, names, error):
+        """
+        Put together what is known of a run that came to no end; nothing is written.
+
+        Parameters
+        ----------
+        outcomes : dict of str to Outcome
+            Of the tasks that were done.
+        names : iterable of str
+            Of all tasks.
+        error : BaseException
+            What stopped it.
+
+        Returns
+        -------
+        Reduction
+            Its `run` has an entry ``stopped`` with the reason in words.
+        """
+        words = str(error) if isinstance(error, CcdnightError) else f"{type(error).__name__} {error}".strip()
+        if isinstance(error, KeyboardInterrupt):
+            words = "it was interrupted"
+        not_done = InputError("not done: the run stopped before")
+        outcomes = {name: outcomes.get(name) or Outcome(name, error=not_done) for name in names}
+        run = self._record(outcomes)
+        run["notes"] = [note for note in run["notes"] if not note.endswith(str(not_done))]
+        run |= {"stopped": " ".join(words.split())}
+        # The file of an earlier run may lie in the folder.
+        run["detector"] = outcomes["detector"].value["rows"] if outcomes["detector"].ok else []
+        return Reduction.assemble(self._output, self._night_table(outcomes), self._plan, run, _pictures(outcomes))
 
     def _remove_stale(self, made):
         """Products of an earlier run that this one does not have would be taken for its own; changed files stay."""
@@ -141,6 +174,11 @@ class Run:
             "policy": asdict(self._plan.policy),
             "cosmic_rays": self._cosmic_rays,
             "masters": made,
+            "coadds": {
+                name.partition(":")[2]: {"output": outcome.value["output"]} | outcome.value["statistics"]
+                for name, outcome in outcomes.items()
+                if name.startswith("coadd:") and outcome.ok
+            },
             "digests": products,
             "statistics": statistics,
             "notes": list(self._plan.notes)
@@ -149,7 +187,14 @@ class Run:
             "errors": {name: outcome.trace for name, outcome in outcomes.items() if outcome.trace},
             "problems": {item.input: item.problem for item in self._plan.science if item.problem},
             "timings": {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()},
+            "seconds": round(time.perf_counter() - self._begin, 3),
         }
+
+
+def _pictures(outcomes):
+    """Pictures of products by their files."""
+    values = [outcome.value for outcome in outcomes.values() if outcome.ok and "pictures" in outcome.value]
+    return {value["output"]: value["pictures"] for value in values}
 
 
 def _master_rows(master, outcome, kinds):

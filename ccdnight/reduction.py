@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy.table import Table
@@ -40,6 +40,10 @@ class Products(Mapping):
             msg = f"{name!r}; there are {', '.join(self._files) or 'none'}"
             raise KeyError(msg)
         return read_ccd(self.path(name))
+
+    def __contains__(self, name):
+        # That of a mapping would read the file.
+        return name in self._files
 
     def __iter__(self):
         return iter(self._files)
@@ -85,6 +89,9 @@ class Reduction:
         What was done.
     run : dict
         What ``run.json`` holds: versions, parameters, digests, counts, timings.
+    pictures : dict
+        Small pictures of the products by their files, made while the pixels were in memory; empty where the folder
+        was opened again.
     """
 
     output: Path
@@ -93,6 +100,7 @@ class Reduction:
     night: Table
     plan: Plan
     run: dict
+    pictures: dict = field(default_factory=dict, compare=False)
 
     @classmethod
     def open(cls, folder):
@@ -132,7 +140,7 @@ class Reduction:
         return cls.assemble(folder, night, plan, run)
 
     @classmethod
-    def assemble(cls, folder, night, plan, run):
+    def assemble(cls, folder, night, plan, run, pictures=None):
         """
         Put together what is known of a run.
 
@@ -146,6 +154,8 @@ class Reduction:
             What was planned.
         run : dict
             Record of the run.
+        pictures : dict, optional
+            As the attribute.
 
         Returns
         -------
@@ -158,7 +168,13 @@ class Reduction:
             for row in night
             if row["role"] == "science" and row["fate"] == "used" and str(row["output"])
         }
-        return cls(folder, Products(folder / "masters", masters), Products(folder, science), night, plan, run)
+        masters, science = Products(folder / "masters", masters), Products(folder, science)
+        return cls(folder, masters, science, night, plan, run, pictures or {})
+
+    @property
+    def coadds(self):
+        """Coadds by name."""
+        return Products(self.output, {name: item["output"] for name, item in self.run.get("coadds", {}).items()})
 
     @property
     def failures(self):

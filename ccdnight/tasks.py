@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ccdnight import storage
-from ccdnight.annotation import annotate
+from ccdnight.annotation import annotate, look_at
 from ccdnight.badpixels import describe_causes, make_bad_pixel_mask
 from ccdnight.calibration import calibrate
+from ccdnight.coaddtasks import add_coadds
 from ccdnight.cosmicrays import flag_cosmic_rays, thresholds_for
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.execution import TaskGraph
@@ -24,7 +25,8 @@ from ccdnight.plans import FROM_SCIENCE
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import printable
 from ccdnight.record import Run
-from ccdnight.statistics import sample_pixels
+from ccdnight.statistics import clipped_moments, sample_pixels
+from ccdnight.thumbnails import picture_of_master, pictures_of_science, pixels_of_pictures
 
 __all__ = ["build_graph"]
 
@@ -35,7 +37,7 @@ _LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
-def build_graph(night, plan, output, *, cosmic_rays=True):
+def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
     """
     The tasks of a plan.
 
@@ -49,6 +51,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
         The output folder.
     cosmic_rays : bool, optional
         Whether cosmic rays are flagged in science frames.
+    coadd : bool, optional
+        Whether science frames are coadded.
 
     Returns
     -------
@@ -76,9 +80,13 @@ def build_graph(night, plan, output, *, cosmic_rays=True):
             continue
         needs = ["detector"] + [f"master:{name}" for name in (master.bias, master.dark, master.twilight) if name]
         graph.add(f"master:{master.name}", make_master, folder, str(output), master, profile, needs=needs)
+    pixels = pixels_of_pictures(len(plan.science))
     for item in plan.science:
         needs = _needs(item) + ([f"master:{item.fringe}"] if item.fringe else [])
-        graph.add(f"science:{item.input}", make_science, folder, str(output), item, profile, cosmic_rays, needs=needs)
+        what = (folder, str(output), item, profile, cosmic_rays, pixels)
+        graph.add(f"science:{item.input}", make_science, *what, needs=needs)
+    if coadd:
+        add_coadds(graph, night, plan, output)
     return graph, run
 
 
@@ -161,7 +169,9 @@ def make_master(folder, output, master, profile, outcomes):
         lacking += missing
     good = sample_pixels(ccd.data)[~sample_pixels(ccd.mask)]
     statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
-    return _write_master(ccd, master.name, output) | {
+    if good.size:
+        statistics |= {"scatter": clipped_moments(good, sigma=3.0)[1], "unit": str(ccd.unit)}
+    return _write_master(ccd, master, output) | {
         "used": used,
         "rejected": rejected,
         "lacking": lacking,
@@ -169,11 +179,12 @@ def make_master(folder, output, master, profile, outcomes):
     }
 
 
-def _write_master(ccd, name, output):
-    """Write a master; where it is, and its digest."""
-    ccd.meta["FILENAME"] = (printable(f"{name}.fits")[-60:], "name of this file")
-    path = Path(output, "masters", f"{name}.fits")
-    return {"output": f"masters/{name}.fits", "digest": storage.write_fits(path, to_hdus(ccd))}
+def _write_master(ccd, master, output):
+    """Write a master; where it is, its digest, and a small picture of it."""
+    name = f"{master.name}.fits"
+    ccd.meta["FILENAME"] = (printable(name)[-60:], "name of this file")
+    digest = storage.write_fits(Path(output, "masters", name), to_hdus(ccd))
+    return {"output": f"masters/{name}", "digest": digest, "pictures": {"after": picture_of_master(ccd, master.kind)}}
 
 
 def make_mask(folder, output, master, parts, profile, outcomes):
@@ -217,7 +228,7 @@ def make_mask(folder, output, master, parts, profile, outcomes):
         overscan=master.overscan_window > 0,
         window=master.overscan_window or None,
     )
-    return _write_master(ccd, master.name, output) | {
+    return _write_master(ccd, master, output) | {
         "used": [],
         "rejected": {},
         "lacking": [part.name for part in parts if part not in made],
@@ -331,7 +342,7 @@ def _read_master(path, digest):
     return ccd
 
 
-def make_science(folder, output, item, profile, cosmic_rays, outcomes):
+def make_science(folder, output, item, profile, cosmic_rays, pixels, outcomes):
     """
     Calibrate one science frame and write it.
 
@@ -345,13 +356,15 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
         The instrument, with the policy of the plan.
     cosmic_rays : bool
         Whether cosmic rays are flagged.
+    pixels : int
+        Of the small pictures for the report.
     outcomes : dict of str to Outcome
         Of the tasks that it needs.
 
     Returns
     -------
     dict
-        output, lacking (masters that could not be made), and what was measured.
+        output, lacking (masters that could not be made), what was measured, and pictures.
     """
     profile = _settled(profile, outcomes)
     ccd, lacking = _calibrated(folder, output, item, profile, outcomes)
@@ -368,7 +381,8 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
                 ccd.meta["CRWIDTH"] = (round(width, 3), "[pixel] width of stars by which objlim was chosen")
         except InputError as error:
             ccd.meta["HISTORY"] = printable(f"cosmic rays are not flagged: {error}")
-    measured = annotate(ccd, profile)
+    look = look_at(ccd)
+    measured = annotate(ccd, profile, look=look)
     ccd.meta["FILENAME"] = (printable(Path(item.output).name)[-60:], "name of this file")
     for name in lacking:
         ccd.meta["HISTORY"] = f"lacking: {name} could not be made"
@@ -379,6 +393,7 @@ def make_science(folder, output, item, profile, cosmic_rays, outcomes):
         "lacking": lacking,
         "digest": digest,
         "statistics": measured | {"flags": describe_flags(ccd.flags)},
+        "pictures": pictures_of_science(Path(folder, item.input), profile, ccd, look, pixels),
     }
 
 

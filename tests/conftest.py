@@ -1,4 +1,4 @@
-"""What all tests share: the real nights, where there are any, and a closed door to the network."""
+"""What all tests share: the real nights and a browser, where there are any, and a closed door to the network."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from browser import find_chromium
 
 #: Used where CCDNIGHT_REALDATA names no other folder.
 BESIDE_THE_PROJECT = Path(__file__).parents[2] / "shared" / "data"
@@ -23,12 +24,16 @@ def realdata_folder():
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what needs the real nights where they are absent; beside them nothing is skipped."""
+    """Skip what needs the real nights, or a browser, where they are absent; beside them nothing is skipped."""
+    absent = {}
     if realdata_folder() is None:
-        skip = pytest.mark.skip(reason="no real nights: neither ../shared/data nor CCDNIGHT_REALDATA")
-        for item in items:
-            if item.get_closest_marker("realdata"):
-                item.add_marker(skip)
+        absent["realdata"] = "no real nights: neither ../shared/data nor CCDNIGHT_REALDATA"
+    if find_chromium() is None:
+        absent["browser"] = "no Chromium on the path, and none named by CCDNIGHT_CHROMIUM"
+    for item in items:
+        for name, reason in absent.items():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

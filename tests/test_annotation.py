@@ -1,5 +1,6 @@
 """What an observer asks a science frame's header."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from ccdnight.calibration import calibrate
 from ccdnight.observation import airmass_at, parse_time
 from ccdnight.products import make_ccd, read_ccd, write_ccd
 from ccdnight.profiles import get_profile
+from ccdnight.simulate.stars import paint_stars
 
 GENERIC = get_profile("generic")
 SITE = {"SITELAT": "+33 21 22", "SITELONG": "-116 51 54"}
@@ -19,9 +21,61 @@ FIELD = {"RA": "09:16:02.2", "DEC": "+52:50:24"}
 TIME = {"DATE-OBS": "2016-01-16T08:12:00", "EXPTIME": 300.0}
 
 
-def frame(level=100.0, scatter=7.0, flags=None, **meta):
+def frame(level=100.0, scatter=7.0, flags=None, shape=(300, 400), **meta):
     rng = np.random.default_rng(1)
-    return make_ccd(rng.normal(level, scatter, (300, 400)), unit="electron", meta=meta, flags=flags)
+    return make_ccd(rng.normal(level, scatter, shape), unit="electron", meta=meta, flags=flags)
+
+
+class TestShape:
+    """Flatness and seeing, in the header and as they are told."""
+
+    @staticmethod
+    def stars(**meta):
+        ccd = frame(shape=(400, 500), **meta)
+        rng = np.random.default_rng(2)
+        x, y, light = rng.uniform(20, 480, 30), rng.uniform(20, 380, 30), 10 ** rng.uniform(4, 5, 30)
+        image = np.zeros(ccd.data.shape)
+        paint_stars(image, x, y, light, fwhm=4.0, beta=3.5)
+        ccd.data += image.astype(np.float32)
+        return ccd
+
+    def test_of_a_field_of_stars(self):
+        ccd = self.stars(SECPIX=0.5, OBJECT="M31", FILTER="V", **TIME)
+        told = annotate(ccd, GENERIC)
+        assert told["fwhm"]["value"] == pytest.approx(4.06, rel=0.02)
+        assert 0 < told["fwhm"]["error"] < 0.1
+        assert told["fwhm_arcsec"]["value"] == pytest.approx(told["fwhm"]["value"] / 2)
+        assert (told["fwhm"]["unit"], told["fwhm_arcsec"]["unit"]) == ("pixel", "arcsec")
+        assert ccd.meta["FWHMPIX"] == pytest.approx(told["fwhm"]["value"], abs=6e-4)
+        assert ccd.meta["FWHMSEC"] == pytest.approx(told["fwhm_arcsec"]["value"], abs=6e-4)
+        assert f"median of {told['stars']}" in ccd.meta.comments["FWHMPIX"]
+        assert ccd.meta["SKYFLAT"] == pytest.approx(told["flatness"]["value"], abs=1e-4)
+        assert (told["object"], told["filter"], told["exposure"], told["shape"]) == ("M31", "V", 300.0, [400, 500])
+
+    def test_arcseconds_only_where_the_scale_is_known(self):
+        ccd = self.stars()
+        told = annotate(ccd, GENERIC)
+        assert told["fwhm"] is not None
+        assert told["fwhm_arcsec"] is None
+        assert "FWHMSEC" not in ccd.meta
+
+    def test_not_without_stars(self):
+        ccd = frame()
+        told = annotate(ccd, GENERIC)
+        assert (told["fwhm"], told["stars"]) == (None, 0)
+        assert "FWHMPIX" not in ccd.meta
+
+    def test_all_of_it_can_stand_in_json(self):
+        flags = np.ones((300, 400), np.uint16)
+        for ccd in (self.stars(), frame(), frame(flags=flags)):
+            assert json.loads(json.dumps(annotate(ccd, GENERIC), allow_nan=False))
+
+    def test_a_gradient_is_not_flat(self):
+        ccd = frame(level=500, shape=(400, 500))
+        even = annotate(ccd, GENERIC)["flatness"]["value"]
+        ccd.data += np.linspace(0, 100, 500, dtype=np.float32)
+        assert even < 2
+        assert annotate(ccd, GENERIC)["flatness"]["value"] == pytest.approx(100 / np.sqrt(12), rel=0.12)
 
 
 class TestTime:

@@ -738,3 +738,15 @@ def test_two_entry_points_of_one_name(offer, monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda *, group: points)
     with pytest.warns(CcdnightWarning, match="'mine' of 'other_package:two' is not used: 'other_package:one'"):
         assert get_profile("mine").policy.edge == 1
+
+
+def test_pixels_on_the_sky():
+    """Scale, rotation and parity are read, inherited and written again; nonsense is refused with what is allowed."""
+    text = 'format = 1\nname = "cam"\nextends = "lfc"\n[sky]\nrotation = 90.0\nmirrored = true\n'
+    profile = profile_from_toml(text, source="cam.toml")
+    assert (profile.pixel_scale, profile.rotation, profile.mirrored) == (0.182, 90.0, True)
+    again = profile_from_toml(profile_to_toml(profile), source="cam.toml")
+    assert (again.pixel_scale, again.rotation, again.mirrored) == (0.182, 90.0, True)
+    assert get_profile("generic").pixel_scale is None
+    with pytest.raises(ProfileError, match=r"sky.pixel_scale.*-1"):
+        profile_from_toml('format = 1\nname = "cam"\n[sky]\npixel_scale = -1\n', source="cam.toml")

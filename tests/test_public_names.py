@@ -22,7 +22,9 @@ NAMES = [
     "Policy",
     "Reduction",
     "__version__",
+    "align",
     "calibrate",
+    "coadd",
     "combine",
     "flag_cosmic_rays",
     "get_profile",
@@ -42,8 +44,10 @@ NAMES = [
 
 #: Public modules, which can be used as `ccdnight.detector` without an import of their own.
 MODULES = [
+    "alignment",
     "badpixels",
     "calibration",
+    "coadding",
     "combiner",
     "cosmicrays",
     "detector",
@@ -62,6 +66,7 @@ MODULES = [
     "provenance",
     "readout",
     "reduction",
+    "report",
     "saturation",
     "simulate",
     "stacking",

@@ -1,4 +1,4 @@
-"""Commands that look at a night, plan it and reduce it."""
+"""Commands that look at a night, plan it, reduce it and report on it."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ from ccdnight.cli.common import (
     tell_of_compiling,
 )
 
-__all__ = ["frames", "plan", "reduce"]
+__all__ = ["frames", "plan", "reduce", "report"]
 
 
 @click.command()
@@ -113,9 +113,10 @@ def plan(raw, profile, policy, output, as_json, **choices):
 @click.option("--plan", "plan_file", type=click.Path(dir_okay=False, path_type=Path), help="Do what this plan says.")
 @_policy_options
 @click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
+@click.option("--coadd", is_flag=True, help="Align and coadd the science frames of each target and filter.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
 @json_option
-def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, **choices):
+def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as_json, **choices):
     """Reduce the frames in RAW into the folder OUT.
 
     \b
@@ -124,6 +125,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
       ccdnight reduce 2016-01-15/ reduced/ --bias both --no-cosmic-rays
       ccdnight reduce 2016-01-15/ reduced/ --mask my_bad_pixels.fits
       ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
+      ccdnight reduce 2016-01-15/ reduced/ --coadd
     """
     from ccdnight.night import Night
 
@@ -137,13 +139,36 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, workers, as_json, 
     tell_of_compiling()
     night = Night(raw, profile=profile)
     asked = plan_file or night.plan(policy=policy, **choices)
-    result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, workers=workers, progress=progress_bar())
+    result = night.reduce(
+        out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar()
+    )
     code = exit_code(result)
     if as_json:
         print_json(_summary(result))
     else:
         _tell(result)
     sys.exit(code)
+
+
+@click.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="By default OUT/report.html.")
+@json_option
+def report(out, output, as_json):
+    """Write the report of the reduced night in OUT again.
+
+    \b
+    Examples:
+      ccdnight report reduced/
+      ccdnight report reduced/ -o night.html
+    """
+    from ccdnight.report import write_report
+
+    written = write_report(out, output or out / "report.html")
+    if as_json:
+        print_json({"output": str(written)})
+    else:
+        click.echo(f"report: {written}")
 
 
 def _summary(result):
@@ -156,6 +181,7 @@ def _summary(result):
             | result.run["statistics"].get(result.science.path(name).relative_to(result.output).as_posix(), {})
             for name in result.science
         ],
+        "coadds": result.run.get("coadds", {}),
         "problems": result.run["problems"],
         "failures": [{name: str(row[name]) for name in result.night.colnames} for row in result.failures],
         "notes": result.run["notes"],
@@ -171,6 +197,9 @@ def _tell(result):
     )
     click.echo(f"masters: {', '.join(result.masters) or 'none'}")
     click.echo(f"science frames: {len(result.science)}, in {result.output}/science")
+    if result.coadds:
+        click.echo(f"coadds: {', '.join(result.coadds)}, in {result.output}/coadd")
+    click.echo(f"report: {result.output / 'report.html'}")
     for row in result.failures:
         click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
     for path, problem in result.run["problems"].items():

@@ -69,6 +69,7 @@ def demo(folder, profile, seed, size, workers, as_json):
         click.echo("Other pixels flagged lie mostly beside saturated and bad pixels, and some in stars.")
         click.echo(f"raw frames: {folder}/raw; what was put in: {folder}/truth")
         click.echo(f"images: {result.output}/science; masters: {result.output}/masters")
+        click.echo(f"to look at: {result.output}/report.html")
     for row in failed(rows):
         click.echo(f"{row.quantity} is {row.pull:+.1f} errors off; at most {LIMIT:g} are allowed", err=True)
     sys.exit(BUG if failed(rows) or result.run["errors"] else exit_code(result))

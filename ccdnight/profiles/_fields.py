@@ -145,6 +145,11 @@ _SITE = {
     "latitude": partial(number, low=-90, high=90),
     "longitude": partial(number, low=-180, high=360),
 }
+_SKY = {
+    "pixel_scale": _POSITIVE,
+    "rotation": partial(number, low=-360, high=360),
+    "mirrored": yes_no,
+}
 
 
 def _rules(value, key, notes):
@@ -199,4 +204,5 @@ TOP = {
     "amplifiers": _amplifiers,
     "policy": _inner(_POLICY),
     "site": _inner(_SITE),
+    "sky": _inner(_SKY),
 }

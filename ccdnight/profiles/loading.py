@@ -133,6 +133,7 @@ def _assemble(entries, parent, source):
         source=source,
         **changes,
         **entries.get("site", {}),
+        **entries.get("sky", {}),
     )
 
 
@@ -172,6 +173,7 @@ def profile_to_toml(profile):
         "amplifiers": [asdict(item) for item in profile.amplifiers],
         "policy": asdict(profile.policy),
         "site": site,
+        "sky": {"pixel_scale": profile.pixel_scale, "rotation": profile.rotation, "mirrored": profile.mirrored},
     }
     return tomli_w.dumps(_plain(data))
 

@@ -115,6 +115,8 @@ class Dialect:
     airmass: tuple[str, ...] = ()
     latitude: tuple[str, ...] = ()
     longitude: tuple[str, ...] = ()
+    pixel_scale: tuple[str, ...] = ()
+    rotation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -327,6 +329,12 @@ class InstrumentProfile:
         The HDU of the image; None takes the first two-dimensional one.
     latitude, longitude : float or None
         Degrees, north and east positive.
+    pixel_scale : float or None
+        Arcseconds per pixel of frames in the standard binning.
+    rotation : float or None
+        Position angle of the frame's y axis in degrees, from north through east.
+    mirrored : bool
+        Whether east is at the right where north is up.
     source : str
         The file it came from.
     """
@@ -344,6 +352,9 @@ class InstrumentProfile:
     hdu: int | None = None
     latitude: float | None = None
     longitude: float | None = None
+    pixel_scale: float | None = None
+    rotation: float | None = None
+    mirrored: bool = False
     source: str = field(default="", compare=False)
 
     @property
