@@ -289,7 +289,7 @@ def make_of_sky(folder, output, master, series, profile, outcomes):
             rejected[culprit] = error.reason
             del frames[culprit]
     contrast = {name: made.meta[key] for name, key in (("rms", "FRNGRMS"), ("noise", "FRNGNOIS")) if key in made.meta}
-    return _write_master(made, master.name, output) | {
+    return _write_master(made, master, output) | {
         "used": list(frames),
         "rejected": rejected,
         "lacking": [],
