@@ -12,6 +12,7 @@ from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
+from ccdnight.journal import Journal
 from ccdnight.masking import read_mask
 from ccdnight.plans import Plan, served
 from ccdnight.profiles import get_profile
@@ -170,10 +171,24 @@ class Night:
         return found
 
     def reduce(
-        self, output, *, plan=None, policy=None, cosmic_rays=True, coadd=False, workers=None, client=None, progress=True
+        self,
+        output,
+        *,
+        plan=None,
+        policy=None,
+        cosmic_rays=True,
+        coadd=False,
+        workers=None,
+        client=None,
+        progress=True,
+        anew=False,
     ):
         """
         Reduce the night.
+
+        What an earlier run has left in the output folder is kept where nothing that it depends on has changed: its
+        raw frames, the plan, the profile, other products, the versions of the software. The entry ``resumed`` of
+        the result's `run` says what was kept, and what was made and why.
 
         Parameters
         ----------
@@ -194,6 +209,8 @@ class Night:
             A cluster; not yet possible: anything but None is refused.
         progress : bool or callable, optional
             A progress bar, or what is called with every finished task's outcome and their total number.
+        anew : bool, optional
+            Whether everything is made again, whatever is there.
 
         Returns
         -------
@@ -215,10 +232,16 @@ class Night:
         with OutputLock(output):
             plan = self._take_plan(plan, policy)
             graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
-            with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
+            journal = Journal(output, anew=anew)
+            graph = journal.resumed(graph, self.folder, [str(path) for path in self.frames["path"]])
+            with (
+                run.progress(progress, len(graph)) as on_done,
+                _reported_if_stopped(run, graph, on_done, journal) as seen,
+            ):
                 outcomes = run_graph(graph, workers=workers, on_done=seen)
-            result = run.finish(outcomes)
-            _report(result)
+            result = run.finish(outcomes, journal)
+            if not result.run["resumed"]["unchanged"]:
+                _report(result)
             return result
 
     def _check_output(self, output):
@@ -287,12 +310,13 @@ def _readable_mask(mask, folder):
 
 
 @contextlib.contextmanager
-def _reported_if_stopped(run, graph, on_done):
-    """What is called with every outcome; a run that is stopped leaves a report of what it has done."""
+def _reported_if_stopped(run, graph, on_done, journal):
+    """What is called with every outcome; a run that is stopped leaves a report and a journal of what it has done."""
     outcomes = {}
 
     def seen(outcome):
         outcomes[outcome.name] = outcome
+        journal.note(outcome)
         on_done(outcome)
 
     try:
