@@ -24,9 +24,18 @@ def graph_of(*items):
     return graph
 
 
+_before = set()
+
+
+@pytest.fixture(autouse=True)
+def _threads_before():
+    """Libraries that other tests have used keep threads of their own."""
+    _before.clear()
+    _before.update(threading.enumerate())
+
+
 def threads_left():
-    # Threads that never end on their own belong to others: those of a cluster that an earlier test has talked to.
-    return [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    return [thread for thread in threading.enumerate() if thread not in _before]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4, None])
