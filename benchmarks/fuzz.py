@@ -232,11 +232,12 @@ def packed(content, rng):
 
 
 def bomb_gzip(content, rng):
-    """Some kB that unpack to 64 MB, of which the header claims all or a part."""
-    zeros = gzip.compress(bytes(1 << 22), 1, mtime=0) * 16
+    """Some kB that unpack to 1 MB, one time in ten to 256 MB, of which the header claims all or a part."""
+    large = rng.random() < 0.1
+    zeros = gzip.compress(bytes(1 << (24 if large else 16)), 1, mtime=0) * 16
     if rng.random() < 0.5:
-        content = _put(content, 240, _image("NAXIS1", f"{8192:>20}"))
-        content = _put(content, 320, _image("NAXIS2", f"{4096:>20}"))
+        content = _put(content, 240, _image("NAXIS1", f"{4096 if large else 512:>20}"))
+        content = _put(content, 320, _image("NAXIS2", f"{4096 if large else 512:>20}"))
     return gzip.compress(content[:2880], 1, mtime=0) + zeros
 
 
@@ -372,17 +373,16 @@ def run_batch(number, folder, size=BATCH):
             attempt(f"read_frame({name})", lambda path=path: ccdnight.read_frame(path), names)
         attempt("frames", lambda: ccdnight.FrameCollection(folder / "raw").frames)
         attempt("summary", lambda: ccdnight.FrameCollection(folder / "raw").summary)
-        attempt("plan", lambda: ccdnight.Night(folder / "raw").plan())
-        attempt("reduce", lambda: _reduce(folder, crashes, number))
+        night = ccdnight.Night(folder / "raw")
+        attempt("plan", night.plan)
+        attempt("reduce", lambda: _reduce(night, folder, crashes, number))
     after = _digests(folder / "raw")
     harmed = [name for name in before if after.get(name) != before[name]] + sorted(set(after) - set(before))
     return {"inputs": size, "crashes": crashes, "harmed": harmed, "seconds": time.perf_counter() - begin}
 
 
-def _reduce(folder, crashes, number):
-    import ccdnight
-
-    result = ccdnight.Night(folder / "raw").reduce(folder / "out", workers=1, progress=False)
+def _reduce(night, folder, crashes, number):
+    result = night.reduce(folder / "out", workers=1, progress=False)
     for task, trace in result.run["errors"].items():
         crashes.append(f"batch {number}, reduce, {task}\n{trace}")
     rows = sorted(str(path) for path in result.night["path"])
