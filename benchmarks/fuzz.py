@@ -160,7 +160,7 @@ def bomb_header(content, rng):
 
 def endless_header(content, rng):
     """A header of very many cards, with an END or without."""
-    count = int(rng.choice([100, 1000, 40000]))
+    count = int(rng.choice([100, 300, 1000, 1000, 1000, 40000]))
     end = content.find(b"END" + b" " * 77)
     end = len(content) if end < 0 else end
     more = b"".join(_image(f"K{number}", number) for number in range(count))

@@ -87,3 +87,38 @@ def test_scaling_that_cannot_be_read(fuzz, tmp_path, card):
         storage.read_header(path)
     plan = ccdnight.Night(tmp_path).plan()
     assert [row.path for row in plan.unused if row.path == "odd.fits"] == ["odd.fits"]
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_summary_of_a_header_without_bounds(fuzz, tmp_path, ending):
+    """Found by the fuzzer: astropy read such a header to its end, and the table grew column by column, for minutes."""
+    import gzip
+
+    content = fuzz.write_good(tmp_path)[-1]
+    end = content.find(b"END" + b" " * 77)
+    header = content[:end] + b"".join(fuzz._image(f"K{number}", number) for number in range(40000))
+    header += b"END".ljust(80) if ending else b""
+    path = tmp_path / "bomb.fits.gz"
+    path.write_bytes(gzip.compress(header.ljust(-(-len(header) // 2880) * 2880), 1))
+    summary = ccdnight.FrameCollection(tmp_path).summary
+    assert "bomb.fits.gz" not in summary["file"]
+    assert len(summary) == len(fuzz.GOOD)
+    assert len(summary.colnames) < 30
+
+
+def test_more_pixels_than_memory(fuzz, tmp_path, monkeypatch):
+    """Found by the fuzzer: a gzip bomb ended the plan of the night."""
+    import gzip
+
+    from astropy.io import fits
+
+    content = fuzz.write_good(tmp_path)[-1]
+    path = tmp_path / "bomb.fits.gz"
+    path.write_bytes(gzip.compress(content))
+
+    def refuse(*_args, **_kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(fits, "open", refuse)
+    with pytest.raises(FrameError, match="need more memory than there is"):
+        storage.read_pixels(path)

@@ -335,8 +335,8 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
             # for 25 overscan columns of 4128 rows takes 40 times as long. Of tiles it unpacks those that are needed.
             whole = raw.compressed and not (raw.tiled and rows)
             data = hdu.data if whole else hdu.section[_whole_rows(part[0], hdu.shape)]
-    except MemoryError:
-        raise
+    except MemoryError as error:  # a bomb, or a frame for a larger machine: it must not cost the others
+        raise FrameError(path, f"its {raw.shape} pixels need more memory than there is") from error
     except Exception as error:  # astropy and its decompression raise whatever they like on damaged files
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
