@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdnight import storage
+from ccdnight._cluster import check_client, check_workers
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
@@ -189,9 +190,9 @@ class Night:
             Whether the science frames of each target and filter are aligned and coadded, into ``coadd/``. What cannot
             be coadded is told of in the notes and stops nothing.
         workers : int, optional
-            Threads; by default as many as there are processors for this process.
-        client : object, optional
-            A cluster; not yet possible: anything but None is refused.
+            Threads; by default as many as there are processors for this process. With a client: tasks at once.
+        client : distributed.Client, optional
+            A cluster whose workers do the work, see `ccdnight.execution.run_graph`; they see the same folders.
         progress : bool or callable, optional
             A progress bar, or what is called with every finished task's outcome and their total number.
 
@@ -202,21 +203,30 @@ class Night:
         Raises
         ------
         InputError
-            If the output folder is the raw folder, or something is asked for that this version cannot do.
+            If the output folder is the raw folder.
         PlanError
             If the plan names files that are not there.
         OutputError
-            If the output folder cannot be written.
+            If the output folder cannot be written, or the cluster is lost.
         OutputLockedError
             If another run holds it.
+        TypeError
+            If the client is none.
         """
-        _refuse_unfinished(client)
+        folder = None
+        if client is not None:
+            check_client(client)
+            # Workers have working folders of their own.
+            output, folder = Path(output).absolute(), os.path.abspath(self.folder) if self.folder else ""
         output = self._check_output(output)
-        with OutputLock(output):
+        with OutputLock(output) as lock:
+            if client is not None:
+                # The lock is seen in this folder only, not in one of the same name on another disk.
+                check_workers(client, [path for path in (folder, str(lock.path)) if path])
             plan = self._take_plan(plan, policy)
-            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
+            graph, run = build_graph(self, plan, output, folder=folder, cosmic_rays=cosmic_rays, coadd=coadd)
             with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
-                outcomes = run_graph(graph, workers=workers, on_done=seen)
+                outcomes = run_graph(graph, workers=workers, client=client, on_done=seen)
             result = run.finish(outcomes)
             _report(result)
             return result
@@ -357,9 +367,3 @@ def _section_notes(samples):
         if note:
             counts[str(note)] = counts.get(str(note), 0) + 1
     return tuple(f"{note} ({count} frames)" for note, count in counts.items())
-
-
-def _refuse_unfinished(client):
-    if client is not None:
-        msg = "client: running on a cluster is not part of this version yet; use workers"
-        raise InputError(msg)

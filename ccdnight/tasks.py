@@ -37,7 +37,7 @@ _LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
-def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
+def build_graph(night, plan, output, *, folder=None, cosmic_rays=True, coadd=False):
     """
     The tasks of a plan.
 
@@ -49,6 +49,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
         What to do.
     output : `~pathlib.Path`
         The output folder.
+    folder : str, optional
+        The raw folder as the tasks find it; by default as the night names it.
     cosmic_rays : bool, optional
         Whether cosmic rays are flagged in science frames.
     coadd : bool, optional
@@ -60,7 +62,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
     run : Run
     """
     graph, run = TaskGraph(), Run(night, plan, output, cosmic_rays)
-    folder, profile = night.folder, replace(night.profile, policy=plan.policy)
+    folder = night.folder if folder is None else folder
+    profile = replace(night.profile, policy=plan.policy)
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
     graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
     members = {master.name: master for master in plan.masters}
@@ -286,7 +289,7 @@ def make_of_sky(folder, output, master, series, profile, outcomes):
             rejected[culprit] = error.reason
             del frames[culprit]
     contrast = {name: made.meta[key] for name, key in (("rms", "FRNGRMS"), ("noise", "FRNGNOIS")) if key in made.meta}
-    return _write_master(made, master.name, output) | {
+    return _write_master(made, master, output) | {
         "used": list(frames),
         "rejected": rejected,
         "lacking": [],

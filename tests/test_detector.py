@@ -71,6 +71,13 @@ CASES = {
 }
 
 
+def test_a_pair_of_different_light_is_refused():
+    """A science frame that is labelled flat has a hundredth of the light, and stars."""
+    lit, dark = simulate(levels=(20000.0, 250.0))
+    with pytest.raises(MeasurementError, match=r"are no pair; a ratio of 0.1 and more is needed"):
+        estimate_gain(lit, dark)
+
+
 UNLIKE = pytest.mark.filterwarnings("ignore:.*differ in level:ccdnight.exceptions.FrameWarning")
 
 

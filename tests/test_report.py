@@ -366,6 +366,20 @@ class TestGraph:
                 assert re.search(rf"{source} serves [^|]*{master.name}", words)
         assert sum(box["kind"] == "science" for box in graph["boxes"]) == 2
 
+    def test_a_master_of_science_frames(self, night):
+        """A fringe frame is made with what its frames are calibrated with, and serves them."""
+        plan = night[1].plan
+        first = plan.science[0]
+        fringe = replace(plan.masters[-1], name="fringe_V", kind="fringe", inputs=(first.input,), sources=())
+        science = tuple(replace(item, fringe="fringe_V") for item in plan.science)
+        result = replace(night[1], plan=replace(plan, masters=(*plan.masters, fringe), science=science))
+        graph = plan_graph(result, {})
+        words = " ".join(line["words"] for line in graph["lines"])
+        assert re.search(rf"{first.flat} serves [^|]*fringe_V", words)
+        assert re.search("fringe_V serves [^|]*science", words)
+        places = {box["full"]: box["x"] for box in graph["boxes"]}
+        assert places[first.flat] < places["fringe_V"] < max(places.values())
+
     def test_what_failed(self, night):
         run = night[1].run | {"masters": ["bias"]}
         result = Reduction.assemble(night[1].output, night[1].night, night[1].plan, run)

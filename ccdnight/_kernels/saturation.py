@@ -28,15 +28,20 @@ def find_flagged(flags, wanted, without):
         int64, places in the flattened array, rising.
     """
     ny, nx = flags.shape
-    count = 0
+    count, marked = 0, np.zeros(ny, np.bool_)
     for y in range(ny):
-        row = flags[y]
+        row, bits = flags[y], np.uint16(0)
+        # Many pixels at once; the few rows that have such a flag are gone through one by one.
         for x in range(nx):
-            count += (row[x] & wanted != 0) & (row[x] & without == 0)
+            bits |= row[x]
+        marked[y] = bits & wanted != 0
+        if marked[y]:
+            for x in range(nx):
+                count += (row[x] & wanted != 0) & (row[x] & without == 0)
     places = np.empty(count, np.int64)
     i = 0
-    if count:
-        for y in range(ny):
+    for y in range(ny):
+        if marked[y]:
             row = flags[y]
             for x in range(nx):
                 if (row[x] & wanted != 0) & (row[x] & without == 0):
@@ -67,18 +72,21 @@ def find_above(data, level, most):
         int64, places in the flattened array, rising.
     """
     ny, nx = data.shape
-    count = 0
+    count, marked, least = 0, np.zeros(ny, np.bool_), data.dtype.type(level)
     for y in range(ny):
-        row = data[y]
+        row, bright = data[y], np.int32(0)
         for x in range(nx):
-            count += row[x] >= level
+            bright += np.int32(1) if row[x] >= least else np.int32(0)
+        marked[y] = bright > 0
+        count += bright
     places = np.empty(count if count <= most else 0, np.int64)
     i = 0
     if places.size:
         for y in range(ny):
-            row = data[y]
-            for x in range(nx):
-                if row[x] >= level:
-                    places[i] = y * nx + x
-                    i += 1
+            if marked[y]:
+                row = data[y]
+                for x in range(nx):
+                    if row[x] >= least:
+                        places[i] = y * nx + x
+                        i += 1
     return places

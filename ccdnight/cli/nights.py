@@ -1,5 +1,6 @@
 """Commands that look at a night, plan it, reduce it and report on it."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ccdnight.cli.common import (
     tell_notes,
     tell_of_compiling,
 )
+from ccdnight.exceptions import InputError
 
 __all__ = ["frames", "plan", "reduce", "report"]
 
@@ -115,8 +117,9 @@ def plan(raw, profile, policy, output, as_json, **choices):
 @click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
 @click.option("--coadd", is_flag=True, help="Align and coadd the science frames of each target and filter.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://10.0.0.1:8786.")
 @json_option
-def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as_json, **choices):
+def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, scheduler, as_json, **choices):
     """Reduce the frames in RAW into the folder OUT.
 
     \b
@@ -126,6 +129,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
       ccdnight reduce 2016-01-15/ reduced/ --mask my_bad_pixels.fits
       ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
       ccdnight reduce 2016-01-15/ reduced/ --coadd
+      ccdnight reduce 2016-01-15/ reduced/ --scheduler tcp://10.0.0.1:8786
     """
     from ccdnight.night import Night
 
@@ -136,18 +140,30 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
     if out.resolve() == raw.resolve():
         msg = f"{out} is the raw folder; products need a folder of their own"
         raise click.UsageError(msg)
-    tell_of_compiling()
-    night = Night(raw, profile=profile)
-    asked = plan_file or night.plan(policy=policy, **choices)
-    result = night.reduce(
-        out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar()
-    )
+    with _cluster_at(scheduler) as client:
+        tell_of_compiling()
+        night = Night(raw, profile=profile)
+        asked = plan_file or night.plan(policy=policy, **choices)
+        how = {"workers": workers, "client": client, "progress": progress_bar()}
+        result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, **how)
     code = exit_code(result)
     if as_json:
         print_json(_summary(result))
     else:
         _tell(result)
     sys.exit(code)
+
+
+def _cluster_at(address):
+    """A client, closed afterwards, of the scheduler that was asked for; None for none."""
+    if address is None:
+        return contextlib.nullcontext()
+    from ccdnight._cluster import connect
+
+    try:
+        return connect(address)
+    except InputError as error:
+        raise click.BadParameter(str(error), param_hint="--scheduler") from error
 
 
 @click.command()

@@ -15,6 +15,9 @@ __all__ = ["Series", "cut_frames", "open_frames", "require_one_filter"]
 _MOST_PAIRS = 8
 #: Levels of a pair that count as unlike enough to say so, and as too unlike where there is a better pair.
 _UNLIKE, _TOO_UNLIKE = 0.9, 0.8
+#: Below this ratio of their levels two frames hold different light: one of them is no flat of that lamp;
+#: below so many adu there is no light that could be compared.
+_STRANGE, _LIT = 0.1, 100
 #: A bias that lies so many read noises above the others, or whose variance is so many times theirs, holds light.
 _LIGHT, _NOISY = 20, 1.3
 #: Pixels of a frame, and part of an area, that may share the highest value; with a scatter below _QUIET many do.
@@ -245,10 +248,20 @@ class Series:
         Returns
         -------
         list of tuple of int
+
+        Raises
+        ------
+        MeasurementError
+            If no two are alike enough.
         """
         pairs = sorted(combinations(range(len(self)), 2), key=lambda pair: (-self._likeness(pair), pair[1] - pair[0]))
         like = [pair for pair in pairs if self._likeness(pair) >= _TOO_UNLIKE]
         chosen = like[:_MOST_PAIRS] or pairs[:1]
+        if 0 < self._likeness(chosen[0]) < _STRANGE and self.levels[list(chosen[0])].max() > _LIT:
+            one, other = chosen[0]
+            levels = f"{self.levels[one]:.0f} and {self.levels[other]:.0f} adu above the bias"
+            msg = f"{self.names[one]} and {self.names[other]}: levels of {levels} are no pair; a ratio of "
+            raise MeasurementError(msg + f"{_STRANGE} and more is needed")
         if 0 < min(self._likeness(pair) for pair in chosen) < _UNLIKE:
             one, other = min(chosen, key=self._likeness)
             levels = f"{self.levels[one]:.0f} and {self.levels[other]:.0f} adu"

@@ -188,7 +188,7 @@ def _value(item):
 def _masters(item, anchors):
     if item is None:
         return []
-    roles = ("bias", "dark", "flat", "bad_pixels")
+    roles = ("bias", "dark", "flat", "bad_pixels", "fringe")
     names = [(role.replace("_", " "), getattr(item, role)) for role in roles]
     applied = [{"role": role, "name": name, "anchor": anchors.get(name, "")} for role, name in names if name]
     if item.overscan_window:

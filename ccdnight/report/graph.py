@@ -11,7 +11,7 @@ _MARGIN = 10
 _LANE = 22
 #: Letters that fit into a box.
 _LETTERS = 23
-_ROLES = ("bias", "dark", "twilight", "flat", "bad_pixels")
+_ROLES = ("bias", "dark", "twilight", "flat", "bad_pixels", "fringe")
 
 
 def plan_graph(reduction, anchors):
@@ -33,7 +33,7 @@ def plan_graph(reduction, anchors):
     """
     plan = reduction.plan
     boxes = {master.name: _master_box(master, reduction, anchors) for master in plan.masters}
-    lines = [(source, master.name) for master in plan.masters for source in _sources(master) if source in boxes]
+    lines = [(source, master.name) for master in plan.masters for source in _sources(master, plan) if source in boxes]
     for number, (key, items) in enumerate(_science_groups(plan).items()):
         name = ("science", number)
         boxes[name] = _science_box(items, reduction)
@@ -65,8 +65,12 @@ def _words(box, targets):
     return f"{box['full']} serves {', '.join(targets)}"
 
 
-def _sources(master):
-    return [name for name in (master.bias, master.dark, master.twilight, *master.sources) if name]
+def _sources(master, plan):
+    """Masters that a master is made with; those of its frames, where it is made of science frames."""
+    own = [name for name in (master.bias, master.dark, master.twilight, *master.sources) if name]
+    frames = [item for item in plan.science if item.input in set(master.inputs)]
+    own += [getattr(item, role, "") for item in frames for role in _ROLES if role != "fringe"]
+    return [name for name in dict.fromkeys(own) if name and name != master.name]
 
 
 def _science_groups(plan):
