@@ -13,6 +13,7 @@ from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
+from ccdnight.journal import Journal
 from ccdnight.masking import read_mask
 from ccdnight.plans import Plan, served
 from ccdnight.profiles import get_profile
@@ -171,10 +172,24 @@ class Night:
         return found
 
     def reduce(
-        self, output, *, plan=None, policy=None, cosmic_rays=True, coadd=False, workers=None, client=None, progress=True
+        self,
+        output,
+        *,
+        plan=None,
+        policy=None,
+        cosmic_rays=True,
+        coadd=False,
+        workers=None,
+        client=None,
+        progress=True,
+        anew=False,
     ):
         """
         Reduce the night.
+
+        What an earlier run has left in the output folder is kept where nothing that it depends on has changed: its
+        raw frames, the plan, the profile, other products, the versions of the software. The entry ``resumed`` of
+        the result's `run` says what was kept, and what was made and why.
 
         Parameters
         ----------
@@ -195,6 +210,8 @@ class Night:
             A cluster whose workers do the work, see `ccdnight.execution.run_graph`; they see the same folders.
         progress : bool or callable, optional
             A progress bar, or what is called with every finished task's outcome and their total number.
+        anew : bool, optional
+            Whether everything is made again, whatever is there.
 
         Returns
         -------
@@ -225,10 +242,17 @@ class Night:
                 check_workers(client, [path for path in (folder, str(lock.path)) if path])
             plan = self._take_plan(plan, policy)
             graph, run = build_graph(self, plan, output, folder=folder, cosmic_rays=cosmic_rays, coadd=coadd)
-            with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
+            journal = Journal(output, anew=anew)
+            files = [str(path) for path in self.frames["path"]]
+            graph = journal.resumed(graph, self.folder if folder is None else folder, files)
+            with (
+                run.progress(progress, len(graph)) as on_done,
+                _reported_if_stopped(run, graph, on_done, journal) as seen,
+            ):
                 outcomes = run_graph(graph, workers=workers, client=client, on_done=seen)
-            result = run.finish(outcomes)
-            _report(result)
+            result = run.finish(outcomes, journal)
+            if not result.run["resumed"]["unchanged"]:
+                _report(result)
             return result
 
     def _check_output(self, output):
@@ -297,12 +321,13 @@ def _readable_mask(mask, folder):
 
 
 @contextlib.contextmanager
-def _reported_if_stopped(run, graph, on_done):
-    """What is called with every outcome; a run that is stopped leaves a report of what it has done."""
+def _reported_if_stopped(run, graph, on_done, journal):
+    """What is called with every outcome; a run that is stopped leaves a report and a journal of what it has done."""
     outcomes = {}
 
     def seen(outcome):
         outcomes[outcome.name] = outcome
+        journal.note(outcome)
         on_done(outcome)
 
     try:

@@ -65,7 +65,10 @@ def build_graph(night, plan, output, *, folder=None, cosmic_rays=True, coadd=Fal
     folder = night.folder if folder is None else folder
     profile = replace(night.profile, policy=plan.policy)
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
-    graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
+    measured = _measurable(night, plan)
+    # Levels of other frames would make it another task whenever one of them is added.
+    levels = {path: samples[path] for path, *_ in measured if path in samples}
+    graph.add("detector", measure_detectors, folder, profile, measured, levels)
     members = {master.name: master for master in plan.masters}
     items = {item.input: item for item in plan.science}
     for master in plan.masters:

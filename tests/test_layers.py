@@ -82,7 +82,7 @@ LAYERS = (
         "simulate",
     ),
     ("plans", "levels", "naming", "matching", "fringeplans", "association", "learning", "plots", "characterize"),
-    ("reduction", "record", "coaddtasks", "tasks"),
+    ("verifying", "reduction", "journal", "record", "coaddtasks", "tasks"),
     ("report",),
     ("night",),
     ("pulls", "planted", "comparison", "demo", "cli", "__main__"),
