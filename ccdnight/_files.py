@@ -37,6 +37,10 @@ __all__ = [
 _UNREADABLE = (OSError, EOFError, zlib.error, TypeError, ValueError, IndexError, fits.VerifyError)
 
 
+#: Blocks of 2880 bytes that a header may have, as `storage.read_header` allows them.
+_LONGEST_HEADER = 1000
+
+
 def name_matches(name, pattern):
     return fnmatch.fnmatch(name if "/" in pattern else name.rpartition("/")[2], pattern)
 
@@ -74,10 +78,22 @@ def whole_header(path, ext):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
+            if not _header_ends(path):
+                return None
             header = fits.getheader(path, ext)
         except (*_UNREADABLE, KeyError):
             return None
     return None if any("truncated" in str(item.message) for item in told) else header
+
+
+def _header_ends(path):
+    """Whether the first header is of a bearable length; astropy reads on to the end of what gzip unpacks to."""
+    with storage.open_plain(path) as stream:
+        for _ in range(_LONGEST_HEADER):
+            block = stream.read(2880)
+            if len(block) < 2880 or any(block[i : i + 8] == b"END     " for i in range(0, 2880, 80)):
+                return True
+    return False
 
 
 def hdu_number(path, ext):

@@ -210,12 +210,12 @@ class FrameCollection(ccdproc.ImageFileCollection):
             found = dict.fromkeys(key for row in rows for key in row)
             keys = [spelt.pop(key, key) for key in found] + list(spelt.values())
         warn_of_duplicates(headers, wanted)
-        table = Table(masked=True)
-        table["file"] = MaskedColumn(list(headers), dtype=None if headers else str)
+        # All at once: a table that grows column by column takes minutes for a header of 36,000 cards.
+        columns = {"file": MaskedColumn(list(headers), dtype=None if headers else str)}
         for key in keys:
             values = [row.get(key.lower()) for row in rows]
-            table[key] = MaskedColumn(summary_column(values), mask=[value is None for value in values])
-        return table
+            columns[key] = MaskedColumn(summary_column(values), mask=[value is None for value in values])
+        return Table(columns, masked=True, copy=False)
 
     def filter(self, **kwd):
         """

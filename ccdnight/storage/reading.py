@@ -182,7 +182,9 @@ def _scan(stream, path, hdu):
             _check_size(stream, path, size)
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
-            return RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
+            raw = RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
+            _ = raw.coding  # a BSCALE that no parser understands makes the frame unreadable here, not at its pixels
+            return raw
         _skip(stream, size)
         number += 1
 
@@ -192,10 +194,10 @@ def _shape(header, path, tiled):
     naxis = header.get(prefix, 0)
     if header.get("XTENSION", "IMAGE").strip() not in ("IMAGE", "") and not tiled:
         return ()
-    if not isinstance(naxis, int) or not 0 <= naxis <= 999:
+    if not _is_count(naxis) or naxis > 999:
         raise FrameError(path, f"{prefix} = {naxis!r} is not a number of axes")
     shape = tuple(header.get(f"{prefix}{i}", 0) for i in range(naxis, 0, -1))
-    if any(not isinstance(n, int) or n < 0 for n in shape):
+    if not all(_is_count(n) for n in shape):
         raise FrameError(path, f"{prefix}n = {shape[::-1]} are not lengths of axes")
     if np.prod([float(n) for n in shape], initial=1.0) > MAX_PIXELS:
         raise FrameError(path, f"its header claims {shape[::-1]} pixels; at most {MAX_PIXELS} are read")
@@ -204,9 +206,16 @@ def _shape(header, path, tiled):
     return shape
 
 
+def _is_count(value):
+    """T and F of a header are whole numbers to Python, and no lengths."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _data_size(header, path):
     bits, naxis = header.get("BITPIX"), header.get("NAXIS", 0)
-    if bits not in (8, 16, 32, 64, -32, -64):
+    if not _is_count(naxis):
+        raise FrameError(path, f"NAXIS = {naxis!r} is not a number of axes")
+    if not isinstance(bits, int) or bits not in (8, 16, 32, 64, -32, -64):
         raise FrameError(path, f"BITPIX = {bits!r}; allowed are 8, 16, 32, 64, -32 and -64")
     count = 1 if naxis else 0
     for i in range(1, naxis + 1):
@@ -326,8 +335,8 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
             # for 25 overscan columns of 4128 rows takes 40 times as long. Of tiles it unpacks those that are needed.
             whole = raw.compressed and not (raw.tiled and rows)
             data = hdu.data if whole else hdu.section[_whole_rows(part[0], hdu.shape)]
-    except MemoryError:
-        raise
+    except MemoryError as error:  # a bomb, or a frame for a larger machine: it must not cost the others
+        raise FrameError(path, f"its {raw.shape} pixels need more memory than there is") from error
     except Exception as error:  # astropy and its decompression raise whatever they like on damaged files
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
