@@ -43,6 +43,12 @@ def find_profile(profile, header):
     Returns
     -------
     InstrumentProfile
+
+    Examples
+    --------
+    >>> from ccdnight.readout import find_profile
+    >>> find_profile("lfc", {}).name, find_profile(None, {}).name
+    ('lfc', 'generic')
     """
     return match_profile(header) if profile is None else get_profile(profile)
 
@@ -237,6 +243,14 @@ def frame_geometry(header, shape, profile, *, path="frame"):
     Returns
     -------
     `ccdnight.geometry.Geometry`
+
+    Examples
+    --------
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.readout import frame_geometry
+    >>> cards = {"DATASEC": "[1:32,1:32]", "BIASSEC": "[33:40,1:32]"}
+    >>> len(frame_geometry(cards, (32, 40), get_profile("generic")).amplifiers)
+    1
     """
     facts = read_facts(header, profile)
     return resolve_geometry(header, shape, profile, detector=facts.detector, path=path)
@@ -363,6 +377,16 @@ def amplifier_regions(ccd, profile):
     -------
     list of tuple
         ``((rows, columns), Amplifier)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.readout import amplifier_regions
+    >>> ((rows, columns), amplifier), = amplifier_regions(CCDData(np.zeros((4, 6)), unit="adu"), get_profile("generic"))
+    >>> rows, columns
+    (slice(0, 4, None), slice(0, 6, None))
     """
     facts = read_facts(ccd.meta, profile)
     amplifiers = profile.amplifiers_of(facts.detector)

@@ -135,6 +135,18 @@ def load_profile(path):
     ------
     ProfileError
         If the file cannot be read, or with every mistake in it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.profiles import get_profile, load_profile, profile_to_toml
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.toml")
+    ...     size = path.write_text(profile_to_toml(get_profile("lfc")), "utf-8")
+    ...     profile = load_profile(path)
+    >>> profile.name
+    'lfc'
     """
     if not Path(path).is_file():
         msg = f"{path}: no such file; a TOML file or a known profile is allowed: {known(list_profiles())}"
@@ -161,6 +173,18 @@ def profile_from_toml(text, *, source="profile"):
     ------
     ProfileError
         With every mistake.
+
+    Examples
+    --------
+    >>> from ccdnight.profiles import profile_from_toml
+    >>> text = '''
+    ... format = 1
+    ... name = "mine"
+    ... title = "My camera"
+    ... '''
+    >>> profile = profile_from_toml(text)
+    >>> profile.name, profile.title
+    ('mine', 'My camera')
     """
     return _from_text(text, (), source=source)
 

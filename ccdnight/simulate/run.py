@@ -44,6 +44,12 @@ def night_for(profile, size="small"):
         If the size is not known, or no night can be made of the profile.
     ProfileError
         If there is no such profile.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import night_for
+    >>> len(night_for("lfc").exposures) > 10
+    True
     """
     if size not in SIZES:
         msg = f"size {size!r}; allowed are {', '.join(map(repr, SIZES))}"
