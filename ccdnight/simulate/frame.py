@@ -74,6 +74,14 @@ def make_maps(night, physics, seed):
     Returns
     -------
     Maps
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import make_maps, night_for
+    >>> night = night_for("lfc")
+    >>> maps = make_maps(night, night.physics, 1)
+    >>> sorted(maps.flats) == sorted(night.filters)
+    True
     """
     defects = make_defects(night.camera, physics, seed)
     used = dict.fromkeys(item.filter for item in night.exposures if item.light or item.field)
