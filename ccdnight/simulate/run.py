@@ -106,6 +106,8 @@ def simulate_night(
 
     Examples
     --------
+    A night that is simulated, reduced and held against its truth is in :doc:`/user_guide/simulate`.
+
     >>> from ccdnight.simulate import simulate_night
     >>> truth = simulate_night("night", "lfc", seed=1)  # doctest: +SKIP
     >>> truth.expected("ccd.037.0.fits")  # doctest: +SKIP
