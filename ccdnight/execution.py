@@ -1,5 +1,5 @@
 """
-A graph of named tasks, run one after the other or on threads; it knows nothing of CCDs.
+A graph of named tasks, run one after the other, on threads or on a cluster; it knows nothing of CCDs.
 
 A task gets the outcomes of the tasks it needs, failed ones included, and decides by itself what a failure
 means for it: a science frame whose flat could not be made is still reduced as far as it can be. Only what the
@@ -7,13 +7,15 @@ environment refuses (`~ccdnight.exceptions.OutputError`) and an interrupt stop t
 """
 
 import os
+import pickle
 import threading
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from ccdnight._quiet import quiet_libraries
+from ccdnight._cluster import check_client, run_on_cluster
+from ccdnight._quiet import quiet_libraries, quiet_process
 from ccdnight.exceptions import CcdnightError, OutputError
 
 __all__ = ["Outcome", "Task", "TaskGraph", "default_workers", "map_list", "map_strips", "run_graph"]
@@ -145,7 +147,7 @@ def _run(task, outcomes, threads=1):
     return Outcome(task.name, value, seconds=time.perf_counter() - begin)
 
 
-def run_graph(graph, *, workers=None, on_done=None):
+def run_graph(graph, *, workers=None, client=None, on_done=None):
     """
     Run every task of a graph.
 
@@ -155,7 +157,9 @@ def run_graph(graph, *, workers=None, on_done=None):
         The tasks.
     workers : int, optional
         Threads; 1 runs them one after the other in this thread. By default as many as there are
-        processors for this process.
+        processors for this process. With a client: tasks at once, by default as many as its workers have threads.
+    client : distributed.Client, optional
+        A cluster whose workers run the tasks; functions and arguments of tasks are pickled.
     on_done : callable, optional
         Called in this thread with each `Outcome` as it comes.
 
@@ -167,7 +171,10 @@ def run_graph(graph, *, workers=None, on_done=None):
     Raises
     ------
     OutputError
-        If the environment failed; tasks that were running are waited for, others are not begun.
+        If the environment failed or the cluster is lost; tasks that were running are waited for, others are not
+        begun.
+    TypeError
+        If the client is none.
 
     Examples
     --------
@@ -177,13 +184,41 @@ def run_graph(graph, *, workers=None, on_done=None):
     >>> {name: (item.ok, item.value) for name, item in run_graph(graph, workers=1).items()}
     {'one': (True, 1)}
     """
-    workers = default_workers() if workers is None else workers
-    if not isinstance(workers, int) or workers < 1:
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
         msg = f"workers = {workers!r}; it must be a whole number of 1 or more"
         raise ValueError(msg)
     notify = on_done or (lambda outcome: None)
+    if client is not None:
+        check_client(client)
+        done = run_on_cluster(graph.tasks, client, _run_elsewhere, _failed, notify, most=workers, alone=_alone(graph))
+        return {name: done[name] for name in graph.tasks}
+    workers = default_workers() if workers is None else workers
     done = _run_serial(graph, notify) if workers == 1 else _run_threads(graph, workers, notify)
     return {name: done[name] for name in graph.tasks}
+
+
+def _failed(name, error, trace):
+    return Outcome(name, error=error, trace=trace)
+
+
+def _run_elsewhere(task, outcomes, threads):
+    """A task on a worker of a cluster, whose thread is given back as it was; whatever it raises can be sent."""
+    before = getattr(_pooled, "limit", None)
+    try:
+        with quiet_process():
+            outcome = _run(task, outcomes, threads)
+    except (SystemExit, KeyboardInterrupt) as error:
+        # It would end the worker, or, sent back, the run.
+        return Outcome(task.name, error=RuntimeError(f"it raised {error!r}"), trace=traceback.format_exc())
+    finally:
+        _pooled.limit = before
+    try:
+        pickle.loads(pickle.dumps(outcome.error))
+    except Exception:  # noqa: BLE001 - an error may refuse in any way
+        told = RuntimeError(f"{type(outcome.error).__name__}: {outcome.error}")
+        trace = outcome.trace or "".join(traceback.format_exception(outcome.error))
+        return Outcome(task.name, error=told, trace=trace, seconds=outcome.seconds)
+    return outcome
 
 
 def _run_serial(graph, notify):

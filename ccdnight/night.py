@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccdnight import storage
+from ccdnight._cluster import check_client, check_workers
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
 from ccdnight.frames import FrameCollection
+from ccdnight.journal import Journal
 from ccdnight.masking import read_mask
 from ccdnight.plans import Plan, served
 from ccdnight.profiles import get_profile
@@ -170,10 +172,24 @@ class Night:
         return found
 
     def reduce(
-        self, output, *, plan=None, policy=None, cosmic_rays=True, coadd=False, workers=None, client=None, progress=True
+        self,
+        output,
+        *,
+        plan=None,
+        policy=None,
+        cosmic_rays=True,
+        coadd=False,
+        workers=None,
+        client=None,
+        progress=True,
+        anew=False,
     ):
         """
         Reduce the night.
+
+        What an earlier run has left in the output folder is kept where nothing that it depends on has changed: its
+        raw frames, the plan, the profile, other products, the versions of the software. The entry ``resumed`` of
+        the result's `run` says what was kept, and what was made and why.
 
         Parameters
         ----------
@@ -189,11 +205,13 @@ class Night:
             Whether the science frames of each target and filter are aligned and coadded, into ``coadd/``. What cannot
             be coadded is told of in the notes and stops nothing.
         workers : int, optional
-            Threads; by default as many as there are processors for this process.
-        client : object, optional
-            A cluster; not yet possible: anything but None is refused.
+            Threads; by default as many as there are processors for this process. With a client: tasks at once.
+        client : distributed.Client, optional
+            A cluster whose workers do the work, see `ccdnight.execution.run_graph`; they see the same folders.
         progress : bool or callable, optional
             A progress bar, or what is called with every finished task's outcome and their total number.
+        anew : bool, optional
+            Whether everything is made again, whatever is there.
 
         Returns
         -------
@@ -202,23 +220,39 @@ class Night:
         Raises
         ------
         InputError
-            If the output folder is the raw folder, or something is asked for that this version cannot do.
+            If the output folder is the raw folder.
         PlanError
             If the plan names files that are not there.
         OutputError
-            If the output folder cannot be written.
+            If the output folder cannot be written, or the cluster is lost.
         OutputLockedError
             If another run holds it.
+        TypeError
+            If the client is none.
         """
-        _refuse_unfinished(client)
+        folder = None
+        if client is not None:
+            check_client(client)
+            # Workers have working folders of their own.
+            output, folder = Path(output).absolute(), os.path.abspath(self.folder) if self.folder else ""
         output = self._check_output(output)
-        with OutputLock(output):
+        with OutputLock(output) as lock:
+            if client is not None:
+                # The lock is seen in this folder only, not in one of the same name on another disk.
+                check_workers(client, [path for path in (folder, str(lock.path)) if path])
             plan = self._take_plan(plan, policy)
-            graph, run = build_graph(self, plan, output, cosmic_rays=cosmic_rays, coadd=coadd)
-            with run.progress(progress, len(graph)) as on_done, _reported_if_stopped(run, graph, on_done) as seen:
-                outcomes = run_graph(graph, workers=workers, on_done=seen)
-            result = run.finish(outcomes)
-            _report(result)
+            graph, run = build_graph(self, plan, output, folder=folder, cosmic_rays=cosmic_rays, coadd=coadd)
+            journal = Journal(output, anew=anew)
+            files = [str(path) for path in self.frames["path"]]
+            graph = journal.resumed(graph, self.folder if folder is None else folder, files)
+            with (
+                run.progress(progress, len(graph)) as on_done,
+                _reported_if_stopped(run, graph, on_done, journal) as seen,
+            ):
+                outcomes = run_graph(graph, workers=workers, client=client, on_done=seen)
+            result = run.finish(outcomes, journal)
+            if not result.run["resumed"]["unchanged"]:
+                _report(result)
             return result
 
     def _check_output(self, output):
@@ -287,12 +321,13 @@ def _readable_mask(mask, folder):
 
 
 @contextlib.contextmanager
-def _reported_if_stopped(run, graph, on_done):
-    """What is called with every outcome; a run that is stopped leaves a report of what it has done."""
+def _reported_if_stopped(run, graph, on_done, journal):
+    """What is called with every outcome; a run that is stopped leaves a report and a journal of what it has done."""
     outcomes = {}
 
     def seen(outcome):
         outcomes[outcome.name] = outcome
+        journal.note(outcome)
         on_done(outcome)
 
     try:
@@ -357,9 +392,3 @@ def _section_notes(samples):
         if note:
             counts[str(note)] = counts.get(str(note), 0) + 1
     return tuple(f"{note} ({count} frames)" for note, count in counts.items())
-
-
-def _refuse_unfinished(client):
-    if client is not None:
-        msg = "client: running on a cluster is not part of this version yet; use workers"
-        raise InputError(msg)

@@ -1,6 +1,7 @@
 """The record of a run: what became of every input, what was made, with which versions and how long it took."""
 
 import contextlib
+import hashlib
 import io
 import json
 import platform
@@ -75,14 +76,16 @@ class Run:
 
                 yield show
 
-    def finish(self, outcomes):
+    def finish(self, outcomes, journal):
         """
-        Write what a run leaves behind and put its result together.
+        Write what a run leaves behind and put its result together; nothing is written where all is as it was.
 
         Parameters
         ----------
         outcomes : dict of str to Outcome
             Of every task.
+        journal : Journal
+            Which of them were done.
 
         Returns
         -------
@@ -91,10 +94,21 @@ class Run:
         table = self._night_table(outcomes)
         detector = outcomes["detector"].value if outcomes["detector"].ok else {"rows": []}
         run = self._record(outcomes)
-        self._remove_stale(run["digests"])
-        storage.write_text(self._output / "plan.toml", self._plan.to_toml())
-        storage.write_text(self._output / "detector.ecsv", _ecsv(detector_table(detector["rows"])))
-        storage.write_text(self._output / "night.ecsv", _ecsv(table))
+        texts = {
+            "plan.toml": self._plan.to_toml(),
+            "detector.ecsv": _ecsv(detector_table(detector["rows"])),
+            "night.ecsv": _ecsv(table),
+        }
+        run["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+        resumed = {"words": journal.words(), "kept": journal.kept, "made": journal.made}
+        before = self._before()
+        if self._is_as_before(run, before, texts):
+            run = before | {"resumed": resumed | {"unchanged": True}}
+            return Reduction.assemble(self._output, table, self._plan, run)
+        run["resumed"] = resumed | {"unchanged": False}
+        self._remove_stale(journal.products | before.get("digests", {}), run["digests"])
+        for name, text in texts.items():
+            storage.write_text(self._output / name, text)
         storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
         return Reduction.assemble(self._output, table, self._plan, run, _pictures(outcomes))
 
@@ -128,13 +142,25 @@ class Run:
         run["detector"] = outcomes["detector"].value["rows"] if outcomes["detector"].ok else []
         return Reduction.assemble(self._output, self._night_table(outcomes), self._plan, run, _pictures(outcomes))
 
-    def _remove_stale(self, made):
-        """Products of an earlier run that this one does not have would be taken for its own; changed files stay."""
+    def _before(self):
         try:
-            before = json.loads((self._output / "run.json").read_text(encoding="utf-8"))["digests"]
-            stale = {name: digest for name, digest in before.items() if name not in made}
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
-            return
+            run = json.loads((self._output / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return run if isinstance(run, dict) and isinstance(run.get("digests"), dict) else {}
+
+    def _is_as_before(self, run, before, texts):
+        """Whether the folder holds already what this run would write, and no task has written anything."""
+        times = ("timings", "seconds", "resumed")
+        now = json.loads(json.dumps({name: item for name, item in run.items() if name not in times}, default=str))
+        if json.dumps(now) != json.dumps({name: item for name, item in before.items() if name not in times}):
+            return False
+        there = (self._output / "report.html").is_file()
+        return there and all(_holds(self._output / name, text) for name, text in texts.items())
+
+    def _remove_stale(self, before, made):
+        """Products of an earlier run that this one does not have would be taken for its own; changed files stay."""
+        stale = {name: digest for name, digest in before.items() if name not in made}
         for name, digest in stale.items():
             path = self._output / name
             inside = ".." not in PurePosixPath(name).parts and not PurePosixPath(name).is_absolute()
@@ -189,6 +215,13 @@ class Run:
             "timings": {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()},
             "seconds": round(time.perf_counter() - self._begin, 3),
         }
+
+
+def _holds(path, text):
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def _pictures(outcomes):

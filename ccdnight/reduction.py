@@ -11,6 +11,7 @@ from ccdnight._html import table_html
 from ccdnight.exceptions import InputError
 from ccdnight.plans import Plan
 from ccdnight.products import read_ccd
+from ccdnight.verifying import verify_folder
 
 __all__ = ["NIGHT_COLUMNS", "Products", "Reduction"]
 
@@ -189,6 +190,17 @@ class Reduction:
         for fate in self.night["fate"]:
             counts[str(fate)] += 1
         return {"inputs": len(self.night), **counts, "masters": len(self.masters), "science": len(self.science)}
+
+    def verify(self):
+        """
+        Check every file of the output folder against its digest and its checksums, as ``ccdnight verify`` does.
+
+        Returns
+        -------
+        `~astropy.table.Table`
+            One row for every file: file, status ('ok', 'missing', 'changed' or 'bad checksum') and reason.
+        """
+        return verify_folder(self.output, self.run)
 
     def __repr__(self):
         counts = ", ".join(f"{name} {value}" for name, value in self.counts.items())

@@ -37,7 +37,7 @@ _LEVELS = 1.5
 _ROLES = ("bias", "dark", "flat", "bad_pixels")
 
 
-def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
+def build_graph(night, plan, output, *, folder=None, cosmic_rays=True, coadd=False):
     """
     The tasks of a plan.
 
@@ -49,6 +49,8 @@ def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
         What to do.
     output : `~pathlib.Path`
         The output folder.
+    folder : str, optional
+        The raw folder as the tasks find it; by default as the night names it.
     cosmic_rays : bool, optional
         Whether cosmic rays are flagged in science frames.
     coadd : bool, optional
@@ -60,9 +62,13 @@ def build_graph(night, plan, output, *, cosmic_rays=True, coadd=False):
     run : Run
     """
     graph, run = TaskGraph(), Run(night, plan, output, cosmic_rays)
-    folder, profile = night.folder, replace(night.profile, policy=plan.policy)
+    folder = night.folder if folder is None else folder
+    profile = replace(night.profile, policy=plan.policy)
     samples = {str(row["path"]): float(row["level"]) for row in night.collection.measure()}
-    graph.add("detector", measure_detectors, folder, profile, _measurable(night, plan), samples)
+    measured = _measurable(night, plan)
+    # Levels of other frames would make it another task whenever one of them is added.
+    levels = {path: samples[path] for path, *_ in measured if path in samples}
+    graph.add("detector", measure_detectors, folder, profile, measured, levels)
     members = {master.name: master for master in plan.masters}
     items = {item.input: item for item in plan.science}
     for master in plan.masters:

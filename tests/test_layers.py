@@ -23,6 +23,7 @@ LAYERS = (
         "_kernels",
         "provenance",
         "storage",
+        "_cluster",
         "execution",
     ),
     ("_inputs", "observation", "profiles", "flags", "statistics"),
@@ -81,7 +82,7 @@ LAYERS = (
         "simulate",
     ),
     ("plans", "levels", "naming", "matching", "fringeplans", "association", "learning", "plots", "characterize"),
-    ("reduction", "record", "coaddtasks", "tasks"),
+    ("verifying", "reduction", "journal", "record", "coaddtasks", "tasks"),
     ("report",),
     ("night",),
     ("pulls", "planted", "comparison", "demo", "cli", "__main__"),
@@ -95,6 +96,7 @@ MAY_IMPORT_AT_ONCE = {"_ccdproc": {"ccdproc"}, "combiner": {"ccdproc"}, "frames"
 #: What some rooms must not know of at all, not even inside a function.
 UNKNOWN_TO = {
     "execution": {"astropy", "ccdproc"},
+    "_cluster": {"astropy", "ccdproc"},
     "stacking": {"ccdproc"},
     "_ccdrows": {"ccdproc"},
 }

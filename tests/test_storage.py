@@ -1,10 +1,12 @@
 """The door to the disk: what is read is checked, what is written is whole, and one run holds a folder."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -547,6 +549,18 @@ def ended_process():
     return process.pid
 
 
+def take_often(folder, start, end, got, times):
+    """Try to take a lock, and keep it until all have tried."""
+    for _ in range(times):
+        start.wait(60)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OutputLockedError):
+                stack.enter_context(storage.OutputLock(folder))
+                got.append(os.getpid())
+            end.wait(60)
+        end.wait(60)
+
+
 class TestLock:
     """One run at a time."""
 
@@ -595,6 +609,24 @@ class TestLock:
         with pytest.raises(OutputLockedError, match=words), storage.OutputLock(tmp_path):
             pass
         assert (tmp_path / storage.OutputLock.NAME).exists()
+
+    def test_a_stale_one_is_taken_over_once(self, tmp_path, write_lock):
+        """Four processes find the same dead holder at once, many times: one gets the lock."""
+        dead = json.dumps({"host": socket.gethostname(), "pid": ended_process()})
+        context = multiprocessing.get_context("spawn")
+        with context.Manager() as manager:
+            start, end, got = manager.Barrier(5), manager.Barrier(5), manager.list()
+            runs = [context.Process(target=take_often, args=(tmp_path, start, end, got, 20)) for _ in range(4)]
+            for run in runs:
+                run.start()
+            for number in range(20):
+                write_lock(dead)
+                start.wait(60)
+                end.wait(60)
+                assert len(got) == number + 1
+                end.wait(60)
+            for run in runs:
+                run.join(60)
 
     def test_a_full_disk_leaves_no_lock_of_nobody(self, tmp_path, monkeypatch):
         def full(*_, **__):

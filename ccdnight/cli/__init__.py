@@ -11,7 +11,7 @@ import click
 from ccdnight.cli.coadds import coadd
 from ccdnight.cli.common import Commands
 from ccdnight.cli.detectors import detector
-from ccdnight.cli.nights import frames, plan, reduce, report
+from ccdnight.cli.nights import frames, plan, reduce, report, verify
 from ccdnight.cli.profiles import profile
 from ccdnight.cli.simulation import demo, simulate
 from ccdnight.cli.stacks import combine
@@ -46,6 +46,7 @@ main.add_command(frames)
 main.add_command(plan)
 main.add_command(reduce)
 main.add_command(report)
+main.add_command(verify)
 main.add_command(combine)
 main.add_command(coadd)
 main.add_command(detector)

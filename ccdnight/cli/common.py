@@ -63,7 +63,7 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one, out of impatience, changes nothing
             _fail(
-                "interrupted; every file that stands there is whole, and the same command does the rest anew",
+                "interrupted; every file that stands there is whole, and the same command does the rest",
                 INTERRUPTED,
             )
 

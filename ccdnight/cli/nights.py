@@ -1,11 +1,14 @@
 """Commands that look at a night, plan it, reduce it and report on it."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 import click
 
 from ccdnight.cli.common import (
+    DONE,
+    PARTLY,
     clean,
     exit_code,
     json_option,
@@ -16,8 +19,9 @@ from ccdnight.cli.common import (
     tell_notes,
     tell_of_compiling,
 )
+from ccdnight.exceptions import InputError
 
-__all__ = ["frames", "plan", "reduce", "report"]
+__all__ = ["frames", "plan", "reduce", "report", "verify"]
 
 
 @click.command()
@@ -115,9 +119,11 @@ def plan(raw, profile, policy, output, as_json, **choices):
 @click.option("--cosmic-rays/--no-cosmic-rays", default=True, help="Flag cosmic rays in science frames.")
 @click.option("--coadd", is_flag=True, help="Align and coadd the science frames of each target and filter.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://10.0.0.1:8786.")
+@click.option("--anew", is_flag=True, help="Make everything again, whatever an earlier run has left.")
 @json_option
-def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as_json, **choices):
-    """Reduce the frames in RAW into the folder OUT.
+def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, scheduler, anew, as_json, **choices):
+    """Reduce the frames in RAW into the folder OUT; what is there and would come out the same is kept.
 
     \b
     Examples:
@@ -126,6 +132,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
       ccdnight reduce 2016-01-15/ reduced/ --mask my_bad_pixels.fits
       ccdnight reduce 2016-01-15/ reduced/ --plan plan.toml
       ccdnight reduce 2016-01-15/ reduced/ --coadd
+      ccdnight reduce 2016-01-15/ reduced/ --scheduler tcp://10.0.0.1:8786
     """
     from ccdnight.night import Night
 
@@ -136,18 +143,30 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, as
     if out.resolve() == raw.resolve():
         msg = f"{out} is the raw folder; products need a folder of their own"
         raise click.UsageError(msg)
-    tell_of_compiling()
-    night = Night(raw, profile=profile)
-    asked = plan_file or night.plan(policy=policy, **choices)
-    result = night.reduce(
-        out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, workers=workers, progress=progress_bar()
-    )
+    with _cluster_at(scheduler) as client:
+        tell_of_compiling()
+        night = Night(raw, profile=profile)
+        asked = plan_file or night.plan(policy=policy, **choices)
+        how = {"workers": workers, "client": client, "progress": progress_bar(), "anew": anew}
+        result = night.reduce(out, plan=asked, cosmic_rays=cosmic_rays, coadd=coadd, **how)
     code = exit_code(result)
     if as_json:
         print_json(_summary(result))
     else:
         _tell(result)
     sys.exit(code)
+
+
+def _cluster_at(address):
+    """A client, closed afterwards, of the scheduler that was asked for; None for none."""
+    if address is None:
+        return contextlib.nullcontext()
+    from ccdnight._cluster import connect
+
+    try:
+        return connect(address)
+    except InputError as error:
+        raise click.BadParameter(str(error), param_hint="--scheduler") from error
 
 
 @click.command()
@@ -171,10 +190,34 @@ def report(out, output, as_json):
         click.echo(f"report: {written}")
 
 
+@click.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@json_option
+def verify(out, as_json):
+    """Check every file in OUT against its digest and checksums; exit code 3 if one is missing or changed.
+
+    \b
+    Example: ccdnight verify reduced/
+    """
+    from ccdnight.verifying import verify_folder
+
+    table = verify_folder(out)
+    bad = table[[str(status) != "ok" for status in table["status"]]] if len(table) else table
+    if as_json:
+        rows = [{name: str(row[name]) for name in table.colnames} for row in table]
+        print_json({"output": str(out), "files": rows, "bad": len(bad)})
+    else:
+        for line in bad.pformat(max_lines=-1, max_width=-1, align="<") if len(bad) else []:
+            click.echo(line)
+        click.echo(f"{len(table) - len(bad)} of {len(table)} files are as they were written")
+    sys.exit(PARTLY if len(bad) else DONE)
+
+
 def _summary(result):
     return {
         "output": str(result.output),
         "counts": result.counts,
+        "resumed": result.run["resumed"],
         "masters": list(result.masters),
         "science": [
             {"input": name, "output": result.science.path(name).relative_to(result.output).as_posix()}
@@ -191,6 +234,8 @@ def _summary(result):
 
 def _tell(result):
     counts = result.counts
+    if result.run["resumed"]["words"]:
+        click.echo(result.run["resumed"]["words"])
     click.echo(
         f"{counts['inputs']} inputs: {counts['used']} used, {counts['unused']} unused, {counts['rejected']} rejected, "
         f"{counts['failed']} failed"

@@ -6,6 +6,11 @@ import os
 import socket
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 from ccdnight.exceptions import OutputLockedError
 from ccdnight.storage.writing import environment, make_folder
 
@@ -17,7 +22,8 @@ class OutputLock:
     The lock of an output folder: a file that names its holder.
 
     The file is made with O_EXCL, which needs no platform module. A lock whose holder ran on this machine
-    and is no longer alive is taken over.
+    and is no longer alive is taken over; where the platform can, by one run at a time: of two that find the same
+    dead holder, the second must not remove the lock that the first has just made.
 
     Parameters
     ----------
@@ -38,7 +44,7 @@ class OutputLock:
 
     def __enter__(self):
         make_folder(self.path.parent)
-        with environment(self.path):
+        with environment(self.path), _one_at_a_time(self.path.parent):
             for _ in range(3):
                 try:
                     handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -78,6 +84,19 @@ class OutputLock:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
             self._held = False
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder):
+    """The moment of taking a lock belongs to one process; the kernel ends it with the process."""
+    with contextlib.ExitStack() as stack:
+        if fcntl is not None:
+            # Some network disks cannot: there it is as it is without.
+            with contextlib.suppress(OSError):
+                handle = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _is_alive(pid):
