@@ -157,6 +157,15 @@ def detector_maps(ccd, profile, values):
     -------
     `~numpy.ndarray`
         float32, shape of the frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.calibration import detector_maps
+    >>> detector_maps(CCDData(np.zeros((4, 4)), unit="adu"), get_profile("generic"), [1.5])[0, 0]
+    np.float32(1.5)
     """
     result = np.ones(ccd.data.shape, np.float32)
     for (region, _), value in zip(amplifier_regions(ccd, profile), values, strict=True):
@@ -177,6 +186,17 @@ def significant_flags(master):
     -------
     `~numpy.ndarray`
         uint16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.calibration import significant_flags
+    >>> from ccdnight.flags import describe_flags, flag_value
+    >>> flags = np.zeros((4, 4), np.uint16)
+    >>> flags[0, 0], flags[0, 1] = flag_value("NO_DATA"), flag_value("LOW_WEIGHT")
+    >>> describe_flags(significant_flags(CCDData(np.ones((4, 4)), unit="adu", flags=flags)))
+    {'NO_DATA': 1}
     """
     return flags_of(master) & np.uint16(~FLAGS["LOW_WEIGHT"].value & 0xFFFF)
 

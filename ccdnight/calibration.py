@@ -105,6 +105,20 @@ def calibrate(
         If the frame cannot be used, the gain is not known, or a master does not fit it.
     AlreadyAppliedError
         If a step has been applied before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import calibrate
+    >>> raw = CCDData(np.full((32, 32), 1500.0), unit="adu", meta={"EXPTIME": 60.0})
+    >>> bias = CCDData(np.full((32, 32), 1000.0), unit="adu")
+    >>> flat = CCDData(np.full((32, 32), 0.8), unit="")
+    >>> done = calibrate(raw, bias=bias, flat=flat, gain=2.0, read_noise=6.0)
+    >>> float(done.data[0, 0]), str(done.unit)  # (1500 - 1000) / 0.8 * 2
+    (1250.0, 'electron')
+    >>> round(float(done.uncertainty.array[0, 0]), 1)  # sqrt(1000 + 6**2) / 0.8
+    40.2
     """
     if engine not in _ENGINES:
         msg = f"engine = {engine!r} is not known; known are {', '.join(_ENGINES)}"

@@ -123,6 +123,17 @@ def combine(
     -------
     `~astropy.nddata.CCDData`
         With NCOMBINE and, of files, their names (IMCMB001 and so on) in the header of the first frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import combine
+    >>> frames = [CCDData(np.full((4, 4), level), unit="adu") for level in (10.0, 12.0, 11.0, 900.0)]
+    >>> combine(frames, method="median").data[0, 0]
+    np.float64(11.5)
+    >>> combine(frames, clip_extrema=True).data[0, 0]
+    np.float64(11.5)
     """
     frames = _listed(img_list, method, ccdkwargs)
     _refuse_to_replace(output_file, overwrite_output)

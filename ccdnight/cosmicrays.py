@@ -107,6 +107,17 @@ def flag_cosmic_rays(
     References
     ----------
     van Dokkum 2001, PASP 113, 1420; McCully et al., astroscrappy, https://doi.org/10.5281/zenodo.1482019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import flag_cosmic_rays
+    >>> sky = np.random.default_rng(1).normal(200, 15, (64, 64))
+    >>> sky[20, 30:33] += 2000
+    >>> done = flag_cosmic_rays(CCDData(sky, unit="electron"), read_noise=5)
+    >>> bool(done.mask[20, 30:33].all()), int(done.mask.sum())
+    (True, 3)
     """
     if not isinstance(ccd, CCDData):
         ccd = read_ccd(ccd)

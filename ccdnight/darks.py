@@ -35,6 +35,16 @@ def dark_for(dark, seconds, *, scale_up=3.0):
     -------
     `~astropy.nddata.CCDData`
         In adu. The uncertainty is the scaled one, 0 where the smooth part is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.calibration import dark_for
+    >>> dark = CCDData(np.full((32, 32), 0.5), unit="adu/s", meta={"EXPTIME": 300.0})
+    >>> charge = dark_for(dark, 60)
+    >>> float(charge.data[0, 0]), str(charge.unit)
+    (30.0, 'adu')
     """
     sigma = sigma_of(dark)
     if scales_whole(dark, seconds, scale_up):

@@ -132,6 +132,16 @@ def warn_user(message, category=CcdnightWarning):
         The warning.
     category : type, optional
         Its class.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from ccdnight.exceptions import warn_user
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn_user("the flats are faint")
+    >>> str(caught[0].message)
+    'the flats are faint'
     """
     level, frame = 1, sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):

@@ -119,7 +119,15 @@ class TaskGraph:
 
 
 def default_workers():
-    """Number of processors that this process may use."""
+    """
+    Number of processors that this process may use.
+
+    Examples
+    --------
+    >>> from ccdnight.execution import default_workers
+    >>> default_workers() >= 1
+    True
+    """
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
@@ -167,6 +175,14 @@ def run_graph(graph, *, workers=None, client=None, on_done=None):
         begun.
     TypeError
         If the client is none.
+
+    Examples
+    --------
+    >>> from ccdnight.execution import TaskGraph, run_graph
+    >>> graph = TaskGraph()
+    >>> graph.add("one", lambda results: 1)
+    >>> {name: (item.ok, item.value) for name, item in run_graph(graph, workers=1).items()}
+    {'one': (True, 1)}
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         msg = f"workers = {workers!r}; it must be a whole number of 1 or more"
@@ -275,6 +291,12 @@ def map_list(function, items, *, workers=None):
     Returns
     -------
     list
+
+    Examples
+    --------
+    >>> from ccdnight.execution import map_list
+    >>> map_list(lambda number: number**2, [1, 2, 3], workers=2)
+    [1, 4, 9]
     """
     results = [None] * len(items)
 
@@ -297,6 +319,17 @@ def map_strips(function, strips, *, workers=None):
         Strips that do not overlap.
     workers : int, optional
         Threads. Within a task that runs beside others the strips are done inline.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.execution import map_strips
+    >>> result = np.zeros((4, 2))
+    >>> def fill(rows):
+    ...     result[rows] = rows.start
+    >>> map_strips(fill, [slice(0, 2), slice(2, 4)], workers=2)
+    >>> result[:, 0].tolist()
+    [0.0, 0.0, 2.0, 2.0]
     """
     strips = list(strips)
     workers = min(default_workers() if workers is None else workers, len(strips))

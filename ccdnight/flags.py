@@ -60,6 +60,12 @@ def flag_value(*names):
     ------
     ValueError
         For a name that is not known; the known ones are listed.
+
+    Examples
+    --------
+    >>> from ccdnight.flags import flag_value
+    >>> flag_value("SATURATED") | flag_value("BLEED") == flag_value("SATURATED", "BLEED")
+    True
     """
     value = 0
     for name in names:
@@ -83,6 +89,16 @@ def describe_flags(flags):
     -------
     dict of str to int
         Flags that occur, in the order of their bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.flags import describe_flags, flag_value
+    >>> flags = np.zeros((4, 4), np.uint16)
+    >>> flags[0] = flag_value("SATURATED")
+    >>> flags[0, 0] |= flag_value("BLEED")
+    >>> describe_flags(flags)
+    {'SATURATED': 4, 'BLEED': 1}
     """
     # Few pixels are flagged: the others are looked at once, not for every flag.
     found = flags[flags != 0]

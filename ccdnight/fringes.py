@@ -56,6 +56,18 @@ def make_fringe_frame(science, *, sigma=4.0, source_sigma=3.0, grow=5, smooth=1.
         If there are too few frames or positions on the sky, they do not fit together, or one has no sky.
     ValueError
         If sigma, source_sigma or grow is not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.fringes import make_fringe_frame
+    >>> rng = np.random.default_rng(1)
+    >>> waves = 0.05 * np.sin(np.arange(64) * 2 * np.pi / 20) * np.ones((64, 1))
+    >>> science = [CCDData(rng.normal(1000 * (1 + waves), 5), unit="electron") for _ in range(5)]
+    >>> fringe = make_fringe_frame(science)
+    >>> float(np.corrcoef(fringe.data.ravel(), waves.ravel())[0, 1].round(2))
+    1.0
     """
     check_thresholds(sigma=sigma, source_sigma=source_sigma, grow=grow)
     smooth = positive(smooth, "pix", "smooth", zero=True)
@@ -169,6 +181,17 @@ def subtract_fringes(ccd, fringe, *, scale=None, contrast=0.5, sigma=3.0):
         If the scale cannot be measured.
     AlreadyAppliedError
         If fringes have been subtracted before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.fringes import subtract_fringes
+    >>> waves = 0.05 * np.sin(np.arange(64) * 2 * np.pi / 20) * np.ones((64, 1))
+    >>> image = CCDData(1000 + 800 * waves, unit="electron")
+    >>> done = subtract_fringes(image, CCDData(waves, unit=""), scale=800)
+    >>> bool(np.allclose(done.data, 1000))
+    True
     """
     ccd, fringe = _pair(ccd, fringe)
     refuse_twice(ccd, "fringe")
@@ -220,6 +243,17 @@ def measure_fringes(ccd, fringe, *, contrast=0.5, sigma=3.0):
         If the shapes differ or `fringe` is no fringe frame.
     MeasurementError
         If hardly a pixel can be used, or the fringe frame is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.fringes import measure_fringes
+    >>> waves = 0.05 * np.sin(np.arange(64) * 2 * np.pi / 20) * np.ones((64, 1))
+    >>> image = np.random.default_rng(1).normal(1000 + 800 * waves, 5)
+    >>> scale, error = measure_fringes(CCDData(image, unit="electron"), CCDData(waves, unit=""))
+    >>> abs(scale - 800) < 4 * error
+    True
     """
     check_thresholds(contrast=contrast, sigma=sigma)
     if contrast > 1:

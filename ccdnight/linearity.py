@@ -33,6 +33,13 @@ def linearized(signal, coefficients):
     -------
     corrected, slope
         ``s * (1 + c1 * s + ...)`` and its derivative ``1 + 2 * c1 * s + ...``; as `signal`.
+
+    Examples
+    --------
+    >>> from ccdnight.linearity import linearized
+    >>> corrected, slope = linearized(10000.0, [1e-6])
+    >>> round(corrected, 3), round(slope, 3)
+    (10100.0, 1.02)
     """
     factor, slope, count = 0.0, 0.0, len(coefficients)
     for power in range(count, 0, -1):
@@ -191,6 +198,19 @@ def correct_linearity(ccd, *, profile):
         If the profile has no coefficients, the frame is not in adu, or still has its bias level.
     AlreadyAppliedError
         If it has been corrected before.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.linearity import correct_linearity
+    >>> profile = get_profile("generic")
+    >>> profile = replace(profile, amplifiers=tuple(replace(item, linearity=(1e-6,)) for item in profile.amplifiers))
+    >>> frame = CCDData(np.full((8, 8), 10000.0), unit="adu", meta={"ZEROCOR": "by a master bias"})
+    >>> float(correct_linearity(frame, profile=profile).data[0, 0])
+    10100.0
     """
     ccd, profile = ccd if isinstance(ccd, CCDData) else read_ccd(ccd), get_profile(profile)
     refuse_twice(ccd, "linearity")

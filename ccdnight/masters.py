@@ -81,6 +81,19 @@ def make_bias(
     ------
     InputError
         If a frame cannot be used or has another shape than the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import make_bias
+    >>> rng = np.random.default_rng(1)
+    >>> frames = [CCDData(rng.normal(1000, 5, (64, 64)), unit="adu") for _ in range(5)]
+    >>> bias = make_bias(frames)
+    >>> int(bias.data.mean().round()), str(bias.unit)
+    (1000, 'adu')
+    >>> round(float(np.median(bias.uncertainty.array)), 1)  # 5 / sqrt(5) is 2.2
+    2.2
     """
     sources = _open(frames, profile, overscan, window)
     _refuse_twice(sources, bias=True)
@@ -131,6 +144,18 @@ def make_dark(
     ------
     InputError
         If a frame cannot be used, or its exposure is not known or 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import make_bias, make_dark
+    >>> rng = np.random.default_rng(1)
+    >>> bias = make_bias([CCDData(rng.normal(1000, 5, (64, 64)), unit="adu") for _ in range(5)])
+    >>> darks = [CCDData(rng.normal(1030, 5, (64, 64)), unit="adu") for _ in range(5)]
+    >>> dark = make_dark(darks, bias=bias, exposures=[60] * 5, gain=1, read_noise=5)
+    >>> round(float(dark.data.mean()), 1), str(dark.unit)
+    (0.5, 'adu / s')
     """
     bias = _as_master(bias)
     sources = _open(frames, profile, _overscan_like(bias, overscan), window)
@@ -206,6 +231,18 @@ def make_flat(
     ------
     InputError
         If a frame cannot be used or no light is left in it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import make_flat
+    >>> rng = np.random.default_rng(1)
+    >>> response = np.linspace(0.9, 1.1, 64) * np.ones((64, 1))
+    >>> flats = [CCDData(rng.normal(20000 * response, 140), unit="adu", meta={"EXPTIME": 2.0}) for _ in range(5)]
+    >>> flat = make_flat(flats, gain=1, read_noise=5)
+    >>> [round(float(level), 2) for level in (flat.data[:, 0].mean(), flat.data[:, -1].mean())]
+    [0.9, 1.1]
     """
     if normalize not in _NORMALIZERS:
         msg = f"normalize = {normalize!r} is not known; known are {', '.join(_NORMALIZERS)}"

@@ -231,6 +231,20 @@ def read_ccd(path):
     ------
     FrameError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import read_ccd, write_ccd
+    >>> image = CCDData(np.ones((4, 4)), unit="electron", meta={"FILTER": "R"})
+    >>> with TemporaryDirectory() as folder:
+    ...     write_ccd(image, Path(folder, "image.fits"))
+    ...     again = read_ccd(Path(folder, "image.fits"))
+    >>> again.meta["FILTER"], int(again.mask.sum())
+    ('R', 0)
     """
     path = Path(path)
     raw = storage.read_header(path)
@@ -345,6 +359,19 @@ def write_ccd(ccd, path, *, overwrite=False):
         If there is one and it may not.
     OutputError
         If the environment does not allow it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import read_ccd, write_ccd
+    >>> with TemporaryDirectory() as folder:
+    ...     write_ccd(CCDData(np.ones((4, 4)), unit="electron"), Path(folder, "image.fits"))
+    ...     again = read_ccd(Path(folder, "image.fits"))
+    >>> again.shape, str(again.unit)
+    ((4, 4), 'electron')
     """
     path = Path(path)
     if path.exists() and not overwrite:

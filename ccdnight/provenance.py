@@ -89,6 +89,12 @@ def digest_bytes(data):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> from ccdnight.provenance import digest_bytes
+    >>> digest_bytes(b"")[:16]
+    'e3b0c44298fc1c14'
     """
     return hashlib.sha256(data).hexdigest()
 
@@ -105,6 +111,17 @@ def digest_file(path):
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.provenance import digest_bytes, digest_file
+    >>> with TemporaryDirectory() as folder:
+    ...     size = Path(folder, "a.txt").write_bytes(b"bias")
+    ...     digest = digest_file(Path(folder, "a.txt"))
+    >>> digest == digest_bytes(b"bias")
+    True
     """
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -122,6 +139,15 @@ def records_of(ccd):
     Returns
     -------
     list of StepRecord
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import trim
+    >>> from ccdnight.provenance import records_of
+    >>> [record.step for record in records_of(trim(CCDData(np.zeros((4, 4)), unit="adu"), profile="generic"))]
+    ['trim']
     """
     return list(getattr(ccd, "_ccdnight_records", ()))
 
@@ -142,6 +168,16 @@ def record_step(ccd, step, *, inputs=(), history="", **parameters):
         A sentence for HISTORY.
     **parameters
         What the step was told; JSON values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.provenance import record_step, records_of
+    >>> frame = CCDData(np.zeros((4, 4)), unit="adu")
+    >>> record_step(frame, "scale", factor=2.0)
+    >>> [(record.step, record.parameters) for record in records_of(frame)]
+    [('scale', '{"factor": 2.0}')]
     """
     from ccdnight._version import version
 
@@ -162,6 +198,16 @@ def set_records(ccd, records):
         The frame, changed in place.
     records : iterable of StepRecord or of tuple
         The records.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.provenance import StepRecord, records_of, set_records
+    >>> frame = CCDData(np.zeros((4, 4)), unit="adu")
+    >>> set_records(frame, [StepRecord(file="bias.fits", role="bias", step="subtract_bias")])
+    >>> records_of(frame)[0].file
+    'bias.fits'
     """
     ccd._ccdnight_records = [item if isinstance(item, StepRecord) else StepRecord(*map(str, item)) for item in records]
 
@@ -178,6 +224,16 @@ def record_rows(ccd):
     Returns
     -------
     list of tuple of str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.provenance import record_rows, record_step
+    >>> frame = CCDData(np.zeros((4, 4)), unit="adu")
+    >>> record_step(frame, "scale", factor=2.0)
+    >>> "scale" in record_rows(frame)[0]
+    True
     """
     return [astuple(item) for item in records_of(ccd)]
 
@@ -197,6 +253,12 @@ def is_applied(meta, step):
     -------
     str
         The card with its value; '' if there is no evidence.
+
+    Examples
+    --------
+    >>> from ccdnight.provenance import is_applied
+    >>> is_applied({"ZEROCOR": "bias.fits"}, "bias"), is_applied({}, "bias")
+    ("ZEROCOR = 'bias.fits'", '')
     """
     own, others = STATE_CARDS[step]
     if not hasattr(meta, "cards"):
@@ -247,6 +309,15 @@ def refuse_twice(ccd, step, name="frame"):
     ------
     AlreadyAppliedError
         If there is evidence that it has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.provenance import mark_applied, refuse_twice
+    >>> frame = CCDData(np.zeros((4, 4)), unit="adu")
+    >>> refuse_twice(frame, "flat")  # nothing happens
+    >>> mark_applied(frame, "flat", "flat.fits")  # from here on it raises
     """
     evidence = is_applied(ccd.meta, step)
     if evidence:
@@ -266,6 +337,16 @@ def mark_applied(ccd, step, words):
         One of `STATE_CARDS`.
     words : str
         How it was done; shortened to one card.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.provenance import is_applied, mark_applied
+    >>> frame = CCDData(np.zeros((4, 4)), unit="adu")
+    >>> mark_applied(frame, "flat", "by a flat of my own")
+    >>> is_applied(frame.meta, "flat")
+    "FLATCOR = 'ccdnight: by a flat of my own'"
     """
     ccd.meta[STATE_CARDS[step][0]] = printable(f"ccdnight: {words}")[:68]
 
@@ -283,5 +364,11 @@ def printable(text):
     -------
     str
         With ``?`` for every other character.
+
+    Examples
+    --------
+    >>> from ccdnight.provenance import printable
+    >>> printable("5 µm")
+    '5 ?m'
     """
     return "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -43,6 +43,12 @@ def find_profile(profile, header):
     Returns
     -------
     InstrumentProfile
+
+    Examples
+    --------
+    >>> from ccdnight.readout import find_profile
+    >>> find_profile("lfc", {}).name, find_profile(None, {}).name
+    ('lfc', 'generic')
     """
     return match_profile(header) if profile is None else get_profile(profile)
 
@@ -68,6 +74,21 @@ def read_frame(path, *, profile=None):
     ------
     FrameError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight import read_frame
+    >>> pixels = np.full((4, 4), 1138, np.uint16)
+    >>> pixels[0, 0] = 65535
+    >>> with TemporaryDirectory() as folder:
+    ...     fits.PrimaryHDU(pixels).writeto(Path(folder, "bias.fits"))
+    ...     raw = read_frame(Path(folder, "bias.fits"), profile="generic")
+    >>> float(raw.data[1, 1]), str(raw.unit), int(raw.mask.sum())
+    (1138.0, 'adu', 1)
     """
     path = Path(path)
     raw, profile, header, problems = open_raw(path, profile)
@@ -222,6 +243,14 @@ def frame_geometry(header, shape, profile, *, path="frame"):
     Returns
     -------
     `ccdnight.geometry.Geometry`
+
+    Examples
+    --------
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.readout import frame_geometry
+    >>> cards = {"DATASEC": "[1:32,1:32]", "BIASSEC": "[33:40,1:32]"}
+    >>> len(frame_geometry(cards, (32, 40), get_profile("generic")).amplifiers)
+    1
     """
     facts = read_facts(header, profile)
     return resolve_geometry(header, shape, profile, detector=facts.detector, path=path)
@@ -251,6 +280,17 @@ def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
         If its overscan has been subtracted, or it has been trimmed.
     InputError
         If the frame has no usable overscan.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import subtract_overscan
+    >>> cards = {"DATASEC": "[1:32,1:32]", "BIASSEC": "[33:40,1:32]"}
+    >>> raw = CCDData(np.full((32, 40), 1000.0), unit="adu", meta=cards)
+    >>> raw.data[:, :32] += 250
+    >>> subtract_overscan(raw).data[0, 0]
+    np.float32(250.0)
     """
     if not isinstance(ccd, CCDData):
         ccd = read_frame(ccd, profile=profile)
@@ -291,6 +331,15 @@ def trim(ccd, *, profile=None):
     ------
     AlreadyAppliedError
         If it has been trimmed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import trim
+    >>> cards = {"DATASEC": "[1:32,1:32]", "BIASSEC": "[33:40,1:32]"}
+    >>> trim(CCDData(np.zeros((32, 40)), unit="adu", meta=cards)).shape
+    (32, 32)
     """
     if not isinstance(ccd, CCDData):
         ccd = read_frame(ccd, profile=profile)
@@ -328,6 +377,16 @@ def amplifier_regions(ccd, profile):
     -------
     list of tuple
         ``((rows, columns), Amplifier)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.readout import amplifier_regions
+    >>> ((rows, columns), amplifier), = amplifier_regions(CCDData(np.zeros((4, 6)), unit="adu"), get_profile("generic"))
+    >>> rows, columns
+    (slice(0, 4, None), slice(0, 6, None))
     """
     facts = read_facts(ccd.meta, profile)
     amplifiers = profile.amplifiers_of(facts.detector)

@@ -48,6 +48,18 @@ def flag_saturation(ccd, *, profile=None, grow=None):
     ------
     ValueError
         If grow is not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.flags import flag_value
+    >>> from ccdnight.saturation import flag_saturation
+    >>> star = CCDData(np.full((32, 32), 500.0), unit="adu", flags=np.zeros((32, 32), np.uint16))
+    >>> star.data[14:17, 14:17] = 65535
+    >>> star.flags[14:17, 14:17] = flag_value("SATURATED")
+    >>> int((star.flags > 0).sum()), int((flag_saturation(star, grow=1).flags > 0).sum())
+    (9, 25)
     """
     ccd = ccd if isinstance(ccd, CCDData) else read_ccd(ccd)
     profile = None if profile is None else get_profile(profile)

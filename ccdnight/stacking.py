@@ -208,6 +208,19 @@ def stack(
         For a method, rejection, center or uncertainty that is not known, or a number that is out of bounds.
     InputError
         If there are no frames, or 'noise' or 'propagated' is asked for without what it needs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.stacking import stack
+    >>> class Frame:
+    ...     shape = (4, 4)
+    ...     def __init__(self, level):
+    ...         self.level = level
+    ...     def rows(self, part):
+    ...         return np.full((4, 4), self.level, np.float32)[part], np.zeros((4, 4), np.uint16)[part]
+    >>> stack([Frame(10), Frame(12), Frame(11), Frame(900)], reject="minmax").data[0, 0]
+    np.float32(11.5)
     """
     _check(sources, method, reject, center, uncertainty, noise)
     for name, value, least in (("minimum", minimum, 0), ("nlow", nlow, 0), ("nhigh", nhigh, 0)):

@@ -31,6 +31,12 @@ def truncation_factor(sigma):
     -------
     float
         ``sqrt(1 - 2 s phi(s) / (2 Phi(s) - 1))``, from the variance of the truncated normal distribution.
+
+    Examples
+    --------
+    >>> from ccdnight.statistics import truncation_factor
+    >>> round(float(truncation_factor(3.0)), 4)
+    0.9866
     """
     density = math.exp(-0.5 * sigma**2) / math.sqrt(2 * math.pi)
     inside = math.erf(sigma / math.sqrt(2))
@@ -59,6 +65,16 @@ def clipped_moments(values, *, sigma=5.0, maxiters=20):
         NaN where nothing is left.
     count : int
         Values kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import clipped_moments
+    >>> values = np.random.default_rng(1).normal(100, 5, 10000)
+    >>> values[:10] = 60000
+    >>> mean, std, count = clipped_moments(values)
+    >>> round(float(mean)), round(float(std)), int(count)
+    (100, 5, 9990)
     """
     values = np.asarray(values, dtype=np.float64).ravel()
     values = values[np.isfinite(values)]
@@ -100,6 +116,16 @@ def clipped_mean_rows(data, *, sigma=3.0, maxiters=5):
     -------
     mean, error : `~numpy.ndarray`
         Shape ``(ny,)``, float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import clipped_mean_rows
+    >>> overscan = np.tile([9.0, 10.0, 11.0, 10.0, 10.0], (4, 1))
+    >>> overscan[2, 1] = 900
+    >>> mean, error = clipped_mean_rows(overscan)
+    >>> mean.tolist()
+    [10.0, 10.0, 10.0, 10.0]
     """
     from ccdnight._kernels.rowmeans import clipped_means
 
@@ -143,6 +169,13 @@ def half_sample_mode(values):
     References
     ----------
     Robertson and Cryer 1974, JASA 69, 1012; Bickel and Fruehwirth 2006, CSDA 50, 3500.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import half_sample_mode
+    >>> float(half_sample_mode(np.array([1.0, 5.0, 5.1, 5.1, 5.2, 9.0, 30.0])))
+    5.1
     """
     values = np.asarray(values, dtype=np.float64).ravel()
     values = np.sort(values[np.isfinite(values)])
@@ -173,6 +206,13 @@ def most_common(values):
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import most_common
+    >>> float(most_common(np.array([3, 7, 7, 3, 1])))
+    3.0
     """
     values = np.asarray(values).ravel()
     unique, counts = np.unique(values[np.isfinite(values)], return_counts=True)
@@ -195,6 +235,13 @@ def sample_pixels(data, limit=250_000):
     `~numpy.ndarray`
         A view, shape ``(my, mx)``. The steps along the axes have no common factor with 2, so that a
         pattern of even period is sampled in all its phases.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import sample_pixels
+    >>> sample_pixels(np.zeros((900, 900)), limit=10000).shape
+    (100, 100)
     """
     step = sample_step(data.shape, limit)
     return data[::step, ::step]
@@ -214,6 +261,12 @@ def sample_step(shape, limit=250_000):
     Returns
     -------
     int
+
+    Examples
+    --------
+    >>> from ccdnight.statistics import sample_step
+    >>> sample_step((32, 32)), sample_step((900, 900), limit=10000)
+    (1, 9)
     """
     step = max(1, math.isqrt(max(1, math.prod(shape) // limit)))
     return step + (step > 1 and step % 2 == 0)

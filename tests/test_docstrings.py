@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 from click import Context
@@ -10,6 +12,7 @@ import ccdnight
 from ccdnight.cli import main
 
 MODULES = sorted(set(dir(ccdnight)) - set(ccdnight.__all__))
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def public_objects():
@@ -47,3 +50,49 @@ def test_help_of_each_command_has_an_example_that_parses(name):
         given = {word.strip(".,;") for word in example if word.startswith("--")}
         known = {option for param in item.params for option in (*param.opts, *param.secondary_opts)}
         assert given <= known | set(Context(item).help_option_names) | {"--help"}, given - known
+
+
+def public_functions():
+    """Functions of the package and of its public modules, each under the first name it has."""
+    found = {}
+    for module in ("", *MODULES):
+        home = importlib.import_module(f"ccdnight.{module}".rstrip("."))
+        for name in home.__all__:
+            if inspect.isroutine(getattr(home, name)):
+                found.setdefault(getattr(home, name), f"{module}.{name}".lstrip("."))
+    return {name: function for function, name in found.items()}
+
+
+def has_example(name, text):
+    """Whether the words of a function show it at work, or link to a page that does."""
+    section = re.search(r"^Examples\n-+\n(.*)", text, re.MULTILINE | re.DOTALL)
+    if section is None:
+        return False
+    called = re.compile(rf"\b{name.rpartition('.')[2]}\(")
+    pages = [DOCS / f"{page}.rst" for page in re.findall(r":doc:`/([\w/]+)`", section[1])]
+    shown = [section[1], *(page.read_text("utf-8") for page in pages)]
+    lines = [line for part in shown for line in part.splitlines() if re.match(r" *(>>>|\.\.\.) ", line)]
+    return any(called.search(line) and "+SKIP" not in line for line in lines)
+
+
+def test_every_public_function_has_an_example():
+    """It calls the function, in the docstring or on the page that the docstring links to; doctest runs both."""
+    found = public_functions()
+    assert len(found) > 100
+    assert [name for name, value in found.items() if not has_example(name, inspect.getdoc(value) or "")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Open it.", False),
+        ("Open it.\n\nExamples\n--------\n>>> open_truth(folder)", True),
+        ("Open it.\n\nExamples\n--------\n>>> close_truth(folder)", False),
+        ("Open it.\n\nExamples\n--------\n>>> open_truth(folder)  # doctest: +SKIP", False),
+        ("Open it.\n\nExamples\n--------\nSee :doc:`/user_guide/simulate`.", True),
+        ("Open it.\n\nExamples\n--------\nSee :doc:`/user_guide/errors`.", False),
+    ],
+)
+def test_what_counts_as_an_example(text, expected):
+    """The page has to show the function."""
+    assert has_example("simulate.open_truth", text) is expected

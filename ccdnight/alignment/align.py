@@ -60,6 +60,22 @@ def align(frames, *, reference=None, catalog=None, solve=False, threshold=5.0, w
     InputError
         If there is one frame only, no frame can be aligned to the reference, or the catalog or ``solve-field`` give
         no solution.
+
+    Examples
+    --------
+    Of six simulated frames in :doc:`/user_guide/coadd`; two frames of the same stars:
+
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import align
+    >>> rng = np.random.default_rng(1)
+    >>> x, y, row, column = *rng.uniform(10, 118, (2, 12)), *np.mgrid[:128, :128]
+    >>> def field(dx):
+    ...     light = [3000 * np.exp(-((column - i - dx) ** 2 + (row - j) ** 2) / 8) for i, j in zip(x, y)]
+    ...     return CCDData(rng.normal(200, 10, (128, 128)) + sum(light), unit="electron")
+    >>> found = align([field(0), field(3)], reference=0)
+    >>> [item.aligned for item in found.transforms]
+    [True, True]
     """
     opened = open_frames(frames, least=2 if reference is None or isinstance(reference, int | np.integer) else 1)
     place, outside = _find_reference(frames, opened, reference)

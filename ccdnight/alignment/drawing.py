@@ -23,6 +23,21 @@ def plot_residuals(found, ax=None, *, scale=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import align
+    >>> from ccdnight.alignment import plot_residuals
+    >>> rng = np.random.default_rng(1)
+    >>> x, y, row, column = *rng.uniform(10, 118, (2, 12)), *np.mgrid[:128, :128]
+    >>> def field(dx):
+    ...     light = [3000 * np.exp(-((column - i - dx) ** 2 + (row - j) ** 2) / 8) for i, j in zip(x, y)]
+    ...     return CCDData(rng.normal(200, 10, (128, 128)) + sum(light), unit="electron")
+    >>> ax = plot_residuals(align([field(0), field(3)], reference=0))
+    >>> ax.get_xlabel()
+    'x in the reference [pixel]'
     """
     transforms = [item for item in getattr(found, "transforms", found) if item.aligned and len(item.vectors)]
     if ax is None:

@@ -110,6 +110,19 @@ def detect_stars(ccd, *, threshold=5.0, limit=1000):
     ------
     InputError
         If the frame is not two-dimensional, or `threshold` or `limit` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.alignment import detect_stars
+    >>> y, x = np.mgrid[:128, :128]
+    >>> image = np.random.default_rng(1).normal(200, 10, (128, 128))
+    >>> for column in (30.25, 60, 90):
+    ...     image += 3000 * np.exp(-((x - column) ** 2 + (y - 50) ** 2) / 8)
+    >>> stars = detect_stars(CCDData(image, unit="electron"))
+    >>> sorted(stars.x.round(1).tolist())
+    [30.2, 60.0, 90.0]
     """
     if np.ndim(ccd.data) != 2 or not threshold > 0 or not limit > 0:
         msg = f"shape {np.shape(ccd.data)}, threshold = {threshold!r}, limit = {limit!r}; a frame with two axes and "

@@ -63,6 +63,16 @@ def cause_flags(causes):
     -------
     `~numpy.ndarray`
         uint16, bits of `ccdnight.flags.FLAGS`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.badpixels import cause_flags
+    >>> from ccdnight.flags import describe_flags
+    >>> causes = np.zeros((4, 4), np.uint16)
+    >>> causes[0, :2] = 1
+    >>> describe_flags(cause_flags(causes))
+    {'BAD_PIXEL': 2}
     """
     flags = np.zeros(causes.shape, np.uint16)
     for names in {cause.flags for cause in CAUSES.values()}:
@@ -84,6 +94,15 @@ def describe_causes(causes):
     -------
     dict of str to int
         Causes that occur, in the order of their bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.badpixels import describe_causes
+    >>> causes = np.zeros((4, 4), np.uint16)
+    >>> causes[0, :2] = 1
+    >>> describe_causes(causes)
+    {'NOISY': 2}
     """
     counts = {cause.name: int(np.count_nonzero(causes & cause.value)) for cause in CAUSES.values()}
     return {name: count for name, count in counts.items() if count}

@@ -39,6 +39,19 @@ def fill_bad_pixels(ccd, *, flags=("BAD_PIXEL",), reach=3):
         If `reach` is not 1 or more.
     ValueError
         For a flag that is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.badpixels import fill_bad_pixels
+    >>> from ccdnight.flags import describe_flags, flag_value
+    >>> image = CCDData(np.full((9, 9), 100.0), unit="electron", flags=np.zeros((9, 9), np.uint16))
+    >>> image.data[4, 4] = 9000
+    >>> image.flags[4, 4] = flag_value("BAD_PIXEL")
+    >>> filled = fill_bad_pixels(image)
+    >>> float(filled.data[4, 4]), describe_flags(filled.flags)
+    (100.0, {'BAD_PIXEL': 1, 'INTERPOLATED': 1})
     """
     if int(reach) != reach or reach < 1:
         msg = f"reach = {reach!r}; a whole number of 1 or more is needed"

@@ -88,6 +88,20 @@ def make_bad_pixel_mask(
     ------
     InputError
         If there is nothing to look at, or shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import make_bad_pixel_mask
+    >>> from ccdnight.badpixels import describe_causes
+    >>> rng = np.random.default_rng(1)
+    >>> level = np.full((64, 64), 20000.0)
+    >>> level[10, 12] = 3000
+    >>> flats = [CCDData(rng.normal(level, 140), unit="adu", meta={"EXPTIME": 2.0}) for _ in range(3)]
+    >>> mask = make_bad_pixel_mask(flats=flats)
+    >>> describe_causes(mask.data)
+    {'DEAD': 1}
     """
     if not 0 < false_alarms < 0.1:
         msg = f"false_alarms = {false_alarms!r}; a fraction between 0 and 0.1 is needed"

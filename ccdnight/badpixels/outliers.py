@@ -49,6 +49,15 @@ def find_outliers(image, *, median=(7, 7), block=(15, 15), low=9.0, high=9.0, ru
     References
     ----------
     IRAF, noao.imred.ccdred.ccdmask (F. Valdes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.badpixels import find_outliers
+    >>> ratio = np.random.default_rng(1).normal(1, 0.01, (64, 64))
+    >>> ratio[20, 30] = 0.5
+    >>> np.argwhere(find_outliers(ratio)).tolist()
+    [[20, 30]]
     """
     data = np.asarray(image.data if isinstance(image, CCDData) else image)
     if data.ndim != 2:

@@ -117,9 +117,18 @@ def coadd(
 
     Examples
     --------
-    >>> from ccdnight import coadd, write_ccd
-    >>> image = coadd(["a.fits", "b.fits", "c.fits"])  # doctest: +SKIP
-    >>> write_ccd(image, "coadd.fits")                 # doctest: +SKIP
+    Twelve stars, three columns further to the right in the second frame:
+
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import coadd
+    >>> rng = np.random.default_rng(1)
+    >>> x, y, row, column = *rng.uniform(10, 118, (2, 12)), *np.mgrid[:128, :128]
+    >>> def field(dx):
+    ...     light = [3000 * np.exp(-((column - i - dx) ** 2 + (row - j) ** 2) / 8) for i, j in zip(x, y)]
+    ...     return CCDData(rng.normal(200, 10, (128, 128)) + sum(light), unit="electron", meta={"EXPTIME": 30.0})
+    >>> coadd([field(0), field(3)], reference=0).shape
+    (128, 131)
     """
     given = {"method": method, "reject": reject, "weights": weights, "background": background, "resample": resample}
     _check_choices(given)

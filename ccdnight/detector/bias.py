@@ -78,6 +78,16 @@ def measure_bias(biases, *, profile=None, region=None):
     ------
     MeasurementError
         If there is no frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_bias
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu") for _ in range(3)]
+    >>> round(measure_bias(biases).level.value)
+    1000
     """
     dark = open_frames(biases, profile, "biases", least=1, overscan=False)
     times = [frame_facts(source).time for source in dark]

@@ -83,6 +83,18 @@ def dark_current(darks, *, biases=None, gain=None, profile=None, region=None):
     ------
     MeasurementError
         If a dark does not tell its exposure, or there are neither biases nor two exposures.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import dark_current
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu", meta={"EXPTIME": 0.0}) for _ in range(3)]
+    >>> darks = [CCDData(rng.normal(1030, 5, (256, 256)), unit="adu", meta={"EXPTIME": 60.0}) for _ in range(3)]
+    >>> found = dark_current(darks, biases=biases, gain=2)
+    >>> round(found.rate.value, 2)
+    np.float64(1.0)
     """
     frames = open_frames(darks, profile, "darks", least=1)
     zero = [] if biases is None else open_frames(biases, profile, "biases", least=1)

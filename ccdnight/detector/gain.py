@@ -109,6 +109,19 @@ def estimate_gain(flats, biases=None, *, method="pair", profile=None, region=Non
     References
     ----------
     Howell 2006, Handbook of CCD Astronomy, section 4.3; the same as findgain of IRAF for flats of equal level.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import estimate_gain
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 3, (256, 256)), unit="adu") for _ in range(2)]
+    >>> light = [rng.poisson(40000, (256, 256)) / 2.0 for _ in range(2)]  # 2 electron/adu
+    >>> flats = [CCDData(level + rng.normal(1000, 3, (256, 256)), unit="adu") for level in light]
+    >>> found = estimate_gain(flats, biases)
+    >>> round(found.gain.value, 1), round(found.read_noise.value, 0)
+    (np.float64(2.0), np.float64(6.0))
     """
     if method not in ("pair", "quick"):
         msg = f"method = {method!r} is not known; known are pair, quick"

@@ -102,6 +102,21 @@ def measure_linearity(flats, biases, *, profile=None, region=None):
     ------
     MeasurementError
         If there are fewer than three exposure times or a flat does not tell its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_linearity
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (128, 128)), unit="adu") for _ in range(2)]
+    >>> flats = [
+    ...     CCDData(rng.normal(1000 + 500 * seconds, 5, (128, 128)), unit="adu", meta={"EXPTIME": seconds})
+    ...     for seconds in (5.0, 10.0, 20.0, 40.0)
+    ... ]
+    >>> found = measure_linearity(flats, biases)
+    >>> round(found.rate.value)
+    500
     """
     lit = open_frames(flats, profile, "flats", least=3)
     dark = open_frames(biases, profile, "biases", least=1)

@@ -88,6 +88,17 @@ def estimate_read_noise(biases, *, gain=None, profile=None, region=None):
     References
     ----------
     Howell 2006, Handbook of CCD Astronomy, section 4.3; the same as findgain of IRAF.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.detector import estimate_read_noise
+    >>> from astropy.nddata import CCDData
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)).round(), unit="adu") for _ in range(3)]
+    >>> found = estimate_read_noise(biases, gain=2)
+    >>> round(found.read_noise.value, 1)
+    np.float64(10.0)
     """
     dark = open_frames(biases, profile, "biases")
     factor = 1.0 if gain is None else float(positive(gain, "electron / adu", "gain"))

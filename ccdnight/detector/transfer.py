@@ -167,6 +167,19 @@ def fit_photon_transfer(flats, biases, *, profile=None, region=None, brighter_fa
     References
     ----------
     Janesick 2001, Scientific Charge-Coupled Devices, chapter 2; Astier et al. 2019, A&A 629, A36.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import fit_photon_transfer
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 3, (128, 128)), unit="adu") for _ in range(2)]
+    >>> light = [rng.poisson(charge, (128, 128)) / 2 for charge in (1000, 5000, 20000, 60000) for _ in range(2)]
+    >>> flats = [CCDData(level + rng.normal(1000, 3, (128, 128)), unit="adu") for level in light]
+    >>> found = fit_photon_transfer(flats, biases, brighter_fatter=False)
+    >>> round(found.gain.value, 1)  # electron/adu
+    np.float64(2.0)
     """
     lit = open_frames(flats, profile, "flats", least=6)
     dark = open_frames(biases, profile, "biases")

@@ -43,6 +43,17 @@ def combine_flats(dome, twilight, *, degree=3, sigma=3.0, mask=None):
         If one of them is no flat, the shapes differ, or the fitted light is not positive everywhere.
     AlreadyAppliedError
         If `dome` is such a flat already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.illumination import combine_flats
+    >>> pixels = np.random.default_rng(1).normal(1, 0.01, (32, 32))
+    >>> lamp = np.linspace(0.9, 1.1, 32) * np.ones((32, 1))  # the screen is lit unevenly, the sky is not
+    >>> flat = combine_flats(CCDData(pixels * lamp, unit=""), CCDData(pixels, unit=""), degree=1)
+    >>> bool(np.allclose(flat.data, pixels / np.median(pixels), atol=1e-4))
+    True
     """
     dome, twilight = _as_flat(dome, "dome"), _as_flat(twilight, "twilight")
     if dome.data.shape != twilight.data.shape:

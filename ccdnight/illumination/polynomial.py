@@ -58,6 +58,15 @@ def fit_illumination(flat, *, degree=3, sigma=3.0, mask=None, maxiters=5):
         If there are too few pixels for so many coefficients.
     ValueError
         If degree, sigma or the shape of the mask is not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.illumination import fit_illumination
+    >>> flat = np.linspace(0.9, 1.1, 32) * np.ones((32, 1))
+    >>> model = fit_illumination(flat, degree=1)
+    >>> round(float(model(31, 0)), 3)
+    1.1
     """
     data, good = _pixels_of(flat)
     degrees = _degrees(degree)
@@ -87,6 +96,15 @@ def illumination_map(model, shape):
     -------
     `~numpy.ndarray`
         float32; equal to ``model(x, y)`` of every pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.illumination import fit_illumination, illumination_map
+    >>> flat = np.linspace(0.9, 1.1, 32) * np.ones((32, 1))
+    >>> smooth = illumination_map(fit_illumination(flat, degree=1), flat.shape)
+    >>> bool(np.allclose(smooth, flat, atol=1e-5))
+    True
     """
     ny, nx = shape
     along_x = _basis(nx, model.x_degree, model.x_domain)

@@ -46,6 +46,17 @@ def shutter_pattern(flats, *, exposures=None, smooth=8.0):
     ------
     InputError
         If the flats do not fit together, an exposure is not known, or all are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.illumination import shutter_pattern
+    >>> late = np.linspace(0, 0.1, 32) * np.ones((32, 1))  # seconds
+    >>> flats = [CCDData(2000 * (seconds + late), unit="electron") for seconds in (1, 2, 10)]
+    >>> pattern = shutter_pattern(flats, exposures=[1, 2, 10], smooth=0)
+    >>> round(float(pattern.data[0, -1]), 3), str(pattern.unit)
+    (0.1, 's')
     """
     smooth = positive(smooth, "pix", "smooth", zero=True)
     frames = [item if isinstance(item, CCDData) else read_ccd(item) for item in frame_list(flats)]
@@ -105,6 +116,16 @@ def correct_shutter(ccd, pattern, *, exposure=None):
         If the shapes differ, the exposure is not known, or no exposure is left of it in a pixel.
     AlreadyAppliedError
         If the frame has been corrected before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.illumination import correct_shutter
+    >>> pattern = CCDData(np.full((32, 32), 0.1), unit="s")
+    >>> flat = CCDData(np.full((32, 32), 2200.0), unit="electron")
+    >>> correct_shutter(flat, pattern, exposure=1).data[0, 0]
+    np.float32(2000.0)
     """
     ccd, pattern = (item if isinstance(item, CCDData) else read_ccd(item) for item in (ccd, pattern))
     refuse_twice(ccd, "shutter")

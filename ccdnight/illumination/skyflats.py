@@ -43,6 +43,18 @@ def make_sky_flat(science, *, sigma=4.0, source_sigma=3.0, grow=5):
         If there are too few frames, they do not fit together, or one has no sky.
     ValueError
         If sigma, source_sigma or grow is not allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.illumination import make_sky_flat
+    >>> rng = np.random.default_rng(1)
+    >>> response = np.linspace(0.9, 1.1, 64) * np.ones((64, 1))
+    >>> science = [CCDData(rng.normal(1000 * response, 10), unit="adu") for _ in range(5)]
+    >>> flat = make_sky_flat(science)
+    >>> [round(float(level), 2) for level in (flat.data[:, 0].mean(), flat.data[:, -1].mean())]
+    [0.9, 1.09]
     """
     check_thresholds(sigma=sigma, source_sigma=source_sigma, grow=grow)
     frames = open_dithered(science)

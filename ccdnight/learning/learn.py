@@ -58,6 +58,8 @@ def learn_profile(source, *, name=None, title=""):
 
     Examples
     --------
+    Of a simulated night in :doc:`/user_guide/simulate`; of one's own:
+
     >>> from ccdnight import Night, learn_profile
     >>> learnt = learn_profile("raw/")                                  # doctest: +SKIP
     >>> pathlib.Path("mycam.toml").write_text(learnt.to_toml())         # doctest: +SKIP

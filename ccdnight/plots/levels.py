@@ -138,6 +138,16 @@ def plot_overscan(ccd, *, axis=1, profile=None, window=DEFAULT_WINDOW, ax=None):
     ------
     InputError
         If the frame has no overscan.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.plots import plot_overscan
+    >>> cards = {"DATASEC": "[1:32,1:32]", "BIASSEC": "[33:40,1:32]"}
+    >>> raw = CCDData(np.random.default_rng(1).normal(1000, 5, (32, 40)), unit="adu", meta=cards)
+    >>> len(plot_overscan(raw).lines[0].get_ydata())
+    32
     """
     one_of(axis, (0, 1), "axis")
     ccd, data, _ = pixels_of(ccd)

@@ -21,6 +21,20 @@ def plot_ptc(transfer, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import fit_photon_transfer
+    >>> from ccdnight.plots import plot_ptc
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 3, (128, 128)), unit="adu") for _ in range(2)]
+    >>> light = [rng.poisson(charge, (128, 128)) / 2 for charge in (1000, 5000, 20000, 60000) for _ in range(2)]
+    >>> flats = [CCDData(level + rng.normal(1000, 3, (128, 128)), unit="adu") for level in light]
+    >>> ax = plot_ptc(fit_photon_transfer(flats, biases, brighter_fatter=False))
+    >>> ax.get_xscale(), ax.get_yscale()
+    ('log', 'log')
     """
     from ccdnight.detector.transfer import transfer_variance
 
@@ -61,6 +75,21 @@ def plot_linearity(result, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_linearity
+    >>> from ccdnight.plots import plot_linearity
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (128, 128)), unit="adu") for _ in range(2)]
+    >>> flats = [
+    ...     CCDData(rng.normal(1000 + 500 * seconds, 5, (128, 128)), unit="adu", meta={"EXPTIME": seconds})
+    ...     for seconds in (5.0, 10.0, 20.0, 40.0)
+    ... ]
+    >>> plot_linearity(measure_linearity(flats, biases)).get_ylabel()
+    'departure from linearity [%]'
     """
     ax, table = new_axes(ax), result.table
     name = "nonlinearity" if "nonlinearity" in table.colnames else "departure"
@@ -93,6 +122,17 @@ def plot_bias(bias, ax=None):
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_bias
+    >>> from ccdnight.plots import plot_bias
+    >>> rng = np.random.default_rng(1)
+    >>> found = measure_bias([CCDData(rng.normal(1000, 5, (128, 128)), unit="adu") for _ in range(3)])
+    >>> len(plot_bias(found).lines) > 1
+    True
     """
     ax = new_axes(ax)
     ax.plot(bias.column_profile, color=BLUE, lw=0.8, label=f"columns, range {bias.column_range.value:.1f} adu")

@@ -156,6 +156,13 @@ def profile_to_toml(profile):
     -------
     str
         Reading it gives an equal profile, but for `source`.
+
+    Examples
+    --------
+    >>> from ccdnight.profiles import get_profile, profile_from_toml, profile_to_toml
+    >>> text = profile_to_toml(get_profile("lfc"))
+    >>> profile_from_toml(text).amplifiers == get_profile("lfc").amplifiers
+    True
     """
     site = {"latitude": profile.latitude, "longitude": profile.longitude}
     data = {

@@ -45,6 +45,12 @@ def get_profile(name_or_path):
     ------
     ProfileError
         If there is none of this name, or the file cannot be read or has mistakes.
+
+    Examples
+    --------
+    >>> from ccdnight import get_profile
+    >>> get_profile("lfc").name
+    'lfc'
     """
     if isinstance(name_or_path, InstrumentProfile):
         return name_or_path
@@ -65,6 +71,12 @@ def list_profiles():
     list of str
         Sorted: those of ccdnight and those of other packages. One that another package offers and that
         cannot be loaded is left out with a warning.
+
+    Examples
+    --------
+    >>> from ccdnight import list_profiles
+    >>> "lfc" in list_profiles()
+    True
     """
     return sorted((*_built_in_names(), *_usable()))
 
@@ -83,6 +95,12 @@ def match_profile(header):
     InstrumentProfile
         The one that asks for the most keywords among those that match; `generic` if none does. Where two
         ask for equally many, the first by name, with a warning.
+
+    Examples
+    --------
+    >>> from ccdnight import match_profile
+    >>> match_profile({"INSTRUME": "a camera nobody knows"}).name
+    'generic'
     """
     profiles = [get_profile(name) for name in list_profiles()]
     found = [item for item in profiles if item.matches and _is_of(header, item)]
@@ -117,6 +135,18 @@ def load_profile(path):
     ------
     ProfileError
         If the file cannot be read, or with every mistake in it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.profiles import get_profile, load_profile, profile_to_toml
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.toml")
+    ...     size = path.write_text(profile_to_toml(get_profile("lfc")), "utf-8")
+    ...     profile = load_profile(path)
+    >>> profile.name
+    'lfc'
     """
     if not Path(path).is_file():
         msg = f"{path}: no such file; a TOML file or a known profile is allowed: {known(list_profiles())}"
@@ -143,6 +173,18 @@ def profile_from_toml(text, *, source="profile"):
     ------
     ProfileError
         With every mistake.
+
+    Examples
+    --------
+    >>> from ccdnight.profiles import profile_from_toml
+    >>> text = '''
+    ... format = 1
+    ... name = "mine"
+    ... title = "My camera"
+    ... '''
+    >>> profile = profile_from_toml(text)
+    >>> profile.name, profile.title
+    ('mine', 'My camera')
     """
     return _from_text(text, (), source=source)
 

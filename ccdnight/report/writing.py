@@ -54,6 +54,8 @@ def write_report(reduction, path):
 
     Examples
     --------
+    Of a simulated night in :doc:`/user_guide/simulate`; of a reduced one:
+
     >>> from ccdnight.report import write_report
     >>> write_report("reduced/", "reduced/report.html")          # doctest: +SKIP
     """

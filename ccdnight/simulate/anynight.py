@@ -41,6 +41,13 @@ def any_night(profile, size="small", *, detector=None):
     ------
     InputError
         If the profile does not know the detector, or its sections are no sections.
+
+    Examples
+    --------
+    >>> from ccdnight import get_profile
+    >>> from ccdnight.simulate import any_night
+    >>> len(any_night(get_profile("generic")).exposures)
+    22
     """
     detector = profile.detectors[0] if detector is None else detector
     amplifiers = profile.amplifiers_of(detector)

@@ -111,6 +111,13 @@ def area_kernel(a00):
     -------
     numpy.ndarray
         Shape (9, 9), ``a[4 + j, 4 + i]`` for a neighbor i columns and j rows away; its sum is 0.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import area_kernel
+    >>> kernel = area_kernel(-2e-6)
+    >>> kernel.shape, abs(round(float(kernel.sum()), 9))
+    ((9, 9), 0.0)
     """
     line = np.exp(-0.5 * (np.arange(-_REACH, _REACH + 1) / _WIDTH) ** 2)
     phi = np.pad(_potential_scale(a00) * np.outer(line, line), 2)

@@ -44,6 +44,13 @@ def add_faults(night, faults):
     ------
     InputError
         If a fault or its frame is not known.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import add_faults, night_for
+    >>> night = add_faults(night_for("lfc"), ["duplicate", "nan"])
+    >>> [item.fault for item in night.exposures if item.fault]
+    ['nan', 'duplicate']
     """
     exposures = {item.path: item for item in night.exposures}
     for fault in faults:

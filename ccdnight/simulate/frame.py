@@ -74,6 +74,14 @@ def make_maps(night, physics, seed):
     Returns
     -------
     Maps
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import make_maps, night_for
+    >>> night = night_for("lfc")
+    >>> maps = make_maps(night, night.physics, 1)
+    >>> sorted(maps.flats) == sorted(night.filters)
+    True
     """
     defects = make_defects(night.camera, physics, seed)
     used = dict.fromkeys(item.filter for item in night.exposures if item.light or item.field)
@@ -160,6 +168,15 @@ def make_frame(night, exposure, physics, seed, maps):
     Returns
     -------
     Frame
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import make_frame, make_maps, night_for
+    >>> night = night_for("lfc")
+    >>> maps = make_maps(night, night.physics, 1)
+    >>> frame = make_frame(night, night.exposures[0], night.physics, 1, maps)
+    >>> frame.raw.shape, str(frame.raw.dtype)
+    ((512, 2080), 'uint16')
     """
     camera, path = night.camera, exposure.path
     trails = []

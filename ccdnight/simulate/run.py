@@ -44,6 +44,12 @@ def night_for(profile, size="small"):
         If the size is not known, or no night can be made of the profile.
     ProfileError
         If there is no such profile.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import night_for
+    >>> len(night_for("lfc").exposures) > 10
+    True
     """
     if size not in SIZES:
         msg = f"size {size!r}; allowed are {', '.join(map(repr, SIZES))}"
@@ -100,6 +106,8 @@ def simulate_night(
 
     Examples
     --------
+    A night that is simulated, reduced and held against its truth is in :doc:`/user_guide/simulate`.
+
     >>> from ccdnight.simulate import simulate_night
     >>> truth = simulate_night("night", "lfc", seed=1)  # doctest: +SKIP
     >>> truth.expected("ccd.037.0.fits")  # doctest: +SKIP

@@ -220,6 +220,13 @@ def flat_series(night, levels, *, biases=4, seconds=10.0):
     -------
     Night
         Its frames are bias_001.fits, ... and flat_01_1.fits, flat_01_2.fits, ...
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import flat_series, night_for
+    >>> series = flat_series(night_for("lfc"), [1000, 10000, 50000])
+    >>> len(series.exposures)  # four biases and three pairs
+    10
     """
     first = next(item for item in night.exposures if item.kind == "bias")
     band = night.filters[0]

@@ -127,6 +127,12 @@ def moffat_fraction(radius, fwhm, beta):
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import moffat_fraction
+    >>> round(float(moffat_fraction(2.0, fwhm=3.0, beta=3.0)), 2)
+    0.53
     """
     return 1 - (1 + (radius / moffat_alpha(fwhm, beta)) ** 2) ** (1 - beta)
 

@@ -37,6 +37,10 @@ def open_truth(path):
     ------
     InputError
         If there is no truth, or it is of a newer format.
+
+    Examples
+    --------
+    What it holds, and how a reduction is held against it, is in :doc:`/user_guide/simulate`.
     """
     folder = Path(path)
     folder = folder / "truth" if (folder / "truth").is_dir() else folder

@@ -25,6 +25,13 @@ def card_value(header, key, default=None):
     -------
     object
         The value; of an unreadable card the text behind the equals sign.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import card_value
+    >>> card_value(fits.Header({"FILTER": "R"}), "FILTER"), card_value(fits.Header(), "FILTER", "none")
+    ('R', 'none')
     """
     try:
         value = header.get(key, default)
@@ -55,6 +62,14 @@ def clean_header(header):
     header : `~astropy.io.fits.Header`
     problems : list of str
         What was put right, a sentence each.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import clean_header
+    >>> header, problems = clean_header(fits.Header.fromstring("EXPTIME = 12,5"))
+    >>> header["EXPTIME"], len(problems)
+    ('12,5', 1)
     """
     clean, problems = fits.Header(), []
     with quiet_libraries():

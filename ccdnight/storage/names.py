@@ -28,6 +28,18 @@ def find_fits(folder):
     -------
     list of str
         POSIX paths relative to `folder`, sorted.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import find_fits
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.fits", "a.fits", "log.txt"):
+    ...         Path(folder, name).touch()
+    ...     names = find_fits(folder)
+    >>> names
+    ['a.fits', 'b.fits']
     """
     folder = Path(folder)
     found = []
@@ -57,6 +69,12 @@ def safe_name(text, *, limit=60):
     -------
     str
         Letters, digits, ``-``, ``+``, ``_`` and ``.``; never empty, never beginning with a dot.
+
+    Examples
+    --------
+    >>> from ccdnight.storage import safe_name
+    >>> safe_name("../r' band"), safe_name("")
+    ('r_band', 'none')
     """
     name = re.sub(r"['\"`]", "", str(text)).strip()
     name = re.sub(r"[^A-Za-z0-9+_.-]+", "_", name).strip("._")[:limit]
@@ -76,6 +94,12 @@ def product_name(path):
     -------
     str
         A relative POSIX path without ``..``.
+
+    Examples
+    --------
+    >>> from ccdnight.storage import product_name
+    >>> product_name("night1/flat.fits.gz")
+    'night1/flat.fits'
     """
     parts = [part for part in PurePosixPath(path).parts if part not in ("..", "/", ".")]
     name = parts[-1]

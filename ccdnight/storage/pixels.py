@@ -33,6 +33,20 @@ def decodes(raw):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import decodes, read_header
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 2), np.uint16)).writeto(path)
+    ...     raw = read_header(path)
+    >>> decodes(raw)
+    True
     """
     coding = raw.coding
     plain = all(isinstance(value, int | float) for value in (coding.scale, coding.zero))
@@ -51,6 +65,20 @@ def wide(raw):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header, wide
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 2), np.int32)).writeto(path)
+    ...     raw = read_header(path)
+    >>> wide(raw)
+    True
     """
     return raw.coding.bits in (32, 64, -64)
 
@@ -67,6 +95,20 @@ def packs(raw):
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import packs, read_header
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 2), np.uint16)).writeto(path)
+    ...     raw = read_header(path)
+    >>> packs(raw)
+    True
     """
     return decodes(raw) and _is_short(raw.coding) and raw.coding.blank is None
 
@@ -94,6 +136,21 @@ def read_packed(path, raw, rows, out):
     ------
     FrameError
         As `read_rows`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header, read_packed
+    >>> out = np.empty(4, np.uint16)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.arange(1, 5, dtype=np.int16).reshape(2, 2)).writeto(path)
+    ...     read_packed(path, read_header(path), slice(0, 2), out)
+    >>> out.view(">i2").tolist()
+    [1, 2, 3, 4]
     """
     begin, _, _ = rows.indices(raw.shape[0])
     _fetch(path, raw.offset + begin * raw.shape[1] * 2, out)
@@ -123,6 +180,20 @@ def read_rows(path, raw, rows, out=None):
     ------
     FrameError
         If the file is shorter than its header says, or cannot be opened.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header, read_rows
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.arange(8, dtype=np.uint16).reshape(4, 2)).writeto(path)
+    ...     pixels = read_rows(path, read_header(path), slice(1, 2))
+    >>> pixels.tolist()
+    [[2.0, 3.0]]
     """
     begin, end, _ = rows.indices(raw.shape[0])
     shape = (max(0, end - begin), raw.shape[1])
@@ -198,6 +269,20 @@ def read_stored(path, raw):
     ------
     FrameError
         As `read_rows`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header, read_stored
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 2), np.int16)).writeto(path)
+    ...     stored = read_stored(path, read_header(path))
+    >>> stored.dtype.str
+    '>i2'
     """
     stored = np.empty(raw.shape, _stored_dtype(raw))
     _fetch(path, raw.offset, stored)
@@ -220,6 +305,21 @@ def decode_rows(stored, raw, out=None):
     Returns
     -------
     `~numpy.ndarray`
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import decode_rows, read_header, read_stored
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.arange(4, dtype=np.uint16).reshape(2, 2)).writeto(path)
+    ...     raw = read_header(path)
+    ...     stored = read_stored(path, raw)
+    >>> decode_rows(stored, raw).tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
     """
     if out is None:
         out = np.empty(stored.shape, np.float64 if wide(raw) else np.float32)

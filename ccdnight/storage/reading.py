@@ -87,6 +87,19 @@ def open_plain(path):
     Returns
     -------
     binary stream
+
+    Examples
+    --------
+    >>> import gzip
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import open_plain
+    >>> with TemporaryDirectory() as folder:
+    ...     size = Path(folder, "a.fits.gz").write_bytes(gzip.compress(b"SIMPLE  ="))
+    ...     with open_plain(Path(folder, "a.fits.gz")) as stream:
+    ...         begin = stream.read(6)
+    >>> begin
+    b'SIMPLE'
     """
     with open(path, "rb") as probe:
         packed = probe.read(2) == b"\x1f\x8b"
@@ -148,6 +161,20 @@ def read_header(path, *, hdu=None):
     ------
     FrameError
         If it is no FITS file, is truncated, or holds no two-dimensional image.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 6), np.int16)).writeto(path)
+    ...     raw = read_header(path)
+    >>> raw.shape
+    (4, 6)
     """
     path = Path(path)
     try:
@@ -258,6 +285,20 @@ def extension_numbers(path):
     Returns
     -------
     dict of str to int
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import extension_numbers
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 6)), name="IM1")]).writeto(path)
+    ...     numbers = extension_numbers(path)
+    >>> numbers["IM1"]
+    1
     """
     names, number = {}, 0
     try:
@@ -322,6 +363,20 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
     ------
     FrameError
         If the file cannot be read or holds fewer pixels than it claims.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_pixels
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 6), np.uint16)).writeto(path)
+    ...     part = read_pixels(path, rows=slice(0, 2))
+    >>> part.shape, str(part.dtype)
+    ((2, 6), 'float32')
     """
     raw = raw or read_header(path)
     part = (rows or slice(None), columns or slice(None))

@@ -43,6 +43,22 @@ def unpacked(path, raw):
         If the file cannot be unpacked or holds fewer pixels than it claims.
     OutputError
         If there is no room for temporary files.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header, read_pixels, unpacked
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     image = fits.CompImageHDU(np.ones((40, 20), np.int16))
+    ...     fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
+    ...     plain, raw = unpacked(path, read_header(path))
+    ...     shape = read_pixels(plain, raw=raw).shape
+    >>> shape
+    (40, 20)
     """
     with environment(tempfile.gettempdir()):
         number, name = tempfile.mkstemp(prefix="ccdnight-", suffix=".pixels")

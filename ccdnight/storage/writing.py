@@ -74,6 +74,17 @@ def make_folder(path):
     ------
     OutputError
         If it cannot be made.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import make_folder
+    >>> with TemporaryDirectory() as folder:
+    ...     make_folder(Path(folder, "reduced", "masters"))
+    ...     made = Path(folder, "reduced", "masters").is_dir()
+    >>> made
+    True
     """
     with environment(path):
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -92,6 +103,18 @@ def remove_file(path):
     ------
     OutputError
         If the environment does not allow it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import remove_file, write_text
+    >>> with TemporaryDirectory() as folder:
+    ...     write_text(Path(folder, "note.txt"), "cloudy")
+    ...     remove_file(Path(folder, "note.txt"))
+    ...     left = list(Path(folder).iterdir())
+    >>> left
+    []
     """
     with environment(path):
         Path(path).unlink(missing_ok=True)
@@ -119,6 +142,17 @@ def write_bytes(path, data):
         If the environment does not allow it; the file that stood there before is left as it was.
     InputError
         If the name itself cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import write_bytes
+    >>> with TemporaryDirectory() as folder:
+    ...     size = write_bytes(Path(folder, "note.txt"), b"cloudy")
+    ...     data = Path(folder, "note.txt").read_bytes()
+    >>> data
+    b'cloudy'
     """
     path = Path(path)
     make_folder(path.parent)
@@ -149,6 +183,17 @@ def write_text(path, text):
         Final name.
     text : str
         The content. What is no Unicode (in the name of a file) is written as an escape.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import write_text
+    >>> with TemporaryDirectory() as folder:
+    ...     write_text(Path(folder, "note.txt"), "cloudy")
+    ...     text = Path(folder, "note.txt").read_text("utf-8")
+    >>> text
+    'cloudy'
     """
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
@@ -170,6 +215,19 @@ def write_fits(path, hdus, *, digest=True):
     -------
     str
         SHA-256 of the file; '' if it is not wanted.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_pixels, write_fits
+    >>> with TemporaryDirectory() as folder:
+    ...     digest = write_fits(Path(folder, "a.fits"), fits.HDUList(fits.PrimaryHDU(np.ones((4, 6), np.float32))))
+    ...     shape = read_pixels(Path(folder, "a.fits")).shape
+    >>> shape
+    (4, 6)
     """
     if writes(hdus):
         return write_bytes(path, lambda stream: write_hdus(stream, hdus, _WHEN, digest=digest))
