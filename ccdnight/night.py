@@ -240,8 +240,10 @@ class Night:
             if client is not None:
                 # The lock is seen in this folder only, not in one of the same name on another disk.
                 check_workers(client, [path for path in (folder, str(lock.path)) if path])
+            storage.remove_partial(output)
             plan = self._take_plan(plan, policy)
             graph, run = build_graph(self, plan, output, folder=folder, cosmic_rays=cosmic_rays, coadd=coadd)
+            run.check_room()
             journal = Journal(output, anew=anew)
             files = [str(path) for path in self.frames["path"]]
             graph = journal.resumed(graph, self.folder if folder is None else folder, files)

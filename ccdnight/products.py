@@ -255,6 +255,7 @@ def read_ccd(path):
     except FrameError:
         raise
     except (OSError, TypeError, ValueError, KeyError, IndexError, EOFError, zlib.error, VerifyError) as error:
+        storage.refuse_shortage(error)
         raise FrameError(path, f"cannot be read as a product: {error}") from error
 
 

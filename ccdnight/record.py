@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import platform
+import re
 import time
 from dataclasses import asdict
 from importlib import metadata
@@ -22,6 +24,9 @@ from ccdnight.provenance import digest_file
 from ccdnight.reduction import NIGHT_COLUMNS, RUN_FORMAT, Reduction
 
 __all__ = ["Run"]
+
+#: Bytes of each pixel of a product: value, uncertainty, flags.
+_BYTES = 10
 
 
 class Run:
@@ -111,6 +116,23 @@ class Run:
             storage.write_text(self._output / name, text)
         storage.write_text(self._output / "run.json", json.dumps(run, indent=1, default=str) + "\n")
         return Reduction.assemble(self._output, table, self._plan, run, _pictures(outcomes))
+
+    def check_room(self):
+        """
+        Refuse to begin where products would be written elsewhere, or the disk has no room for those that are missing.
+
+        Raises
+        ------
+        OutputError
+            If so.
+        """
+        pixels = {str(row["path"]): _pixels(row["shape"]) for row in self._night.frames}
+        wanted = {f"science/{item.output}": pixels.get(item.input, 0) for item in self._plan.science}
+        for master in self._plan.masters:
+            wanted[f"masters/{master.name}.fits"] = max((pixels.get(path, 0) for path in master.inputs), default=0)
+        storage.require_inside(self._output, [*wanted, "coadd/x.fits"])
+        missing = sum(size for name, size in wanted.items() if not (self._output / name).exists())
+        storage.require_space(self._output, _BYTES * missing)
 
     def stopped(self, outcomes, names, error):
         """
@@ -222,6 +244,12 @@ def _holds(path, text):
         return path.read_bytes() == text.encode()
     except OSError:
         return False
+
+
+def _pixels(shape):
+    """Pixels of a frame by the word for its shape in the table of frames."""
+    sides = [int(number) for number in re.findall(r"\d+", str(shape))]
+    return math.prod(sides) if len(sides) == 2 else 0
 
 
 def _pictures(outcomes):

@@ -8,10 +8,12 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +152,7 @@ class TestReading:
         path = tmp_path / "bomb.fits.gz"
         structure = ("BITPIX  = -32", "NAXIS   = 2", "NAXIS1  = 40000", "NAXIS2  = 50000")
         path.write_bytes(gzip.compress(header_text(structure=structure).encode() + bytes(2880)))
-        with pytest.raises(FrameError, match="pixels cannot be read"):
+        with pytest.raises(FrameError, match="would unpack to 8000000000 bytes"):
             storage.read_pixels(path)
 
     def test_no_end(self, frame):
@@ -668,3 +670,66 @@ def test_some_columns_are_those_of_the_whole(tmp_path, bits, zero, blank):
     assert part.flags.c_contiguous
     assert part.dtype == whole.dtype
     assert np.array_equal(part, whole[3:2400, 100:128], equal_nan=True)
+
+
+class TestWhatIsNoFrame:
+    """Bombs, pipes, and what is the system's fault."""
+
+    def test_a_bomb_that_keeps_its_promise(self, tmp_path):
+        """Half a gigabyte of zeros in half a megabyte: no memory is taken for it."""
+        structure = ("BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 25000", "NAXIS2  = 20000")
+        path, piece = tmp_path / "bomb.fits.gz", bytes(5_000_000)
+        with gzip.open(path, "wb", compresslevel=1) as stream:
+            stream.write(header_text(structure=structure).encode())
+            for _ in range(100):
+                stream.write(piece)
+        tracemalloc.start()
+        try:
+            with pytest.raises(FrameError, match="would unpack to 500000000 bytes"):
+                storage.read_pixels(path)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.fits")
+        with pytest.raises(FrameError, match="a pipe"):
+            storage.read_header(tmp_path / "pipe.fits")
+
+    def test_too_many_open_files_are_no_fault_of_a_frame(self, frame):
+        """The run stops and can be continued; the frame is not set aside."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        raw = storage.read_header(frame)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="raise the limit"):
+                storage.read_header(frame)
+            with pytest.raises(OutputError, match="raise the limit"):
+                storage.read_pixels(frame, raw=raw)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+class TestOutputFolder:
+    """What is looked at before a run writes anything."""
+
+    def test_links_that_lead_out_are_refused(self, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "science").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=r"science leads to .*elsewhere, out of the output folder"):
+            storage.require_inside(tmp_path / "out", ["masters/bias.fits", "science/a.fits"])
+        (tmp_path / "link").symlink_to(tmp_path / "out")
+        storage.require_inside(tmp_path / "link", ["masters/bias.fits"])
+
+    def test_room_on_the_disk(self, tmp_path):
+        storage.require_space(tmp_path, 1000)
+        with pytest.raises(OutputError, match=r"about 1e\+09 GB will be written, but only"):
+            storage.require_space(tmp_path, 10**18)
+
+    def test_what_a_killed_run_left_is_removed(self, tmp_path):
+        (tmp_path / "science").mkdir()
+        for name in (".a.fits.0123456789ab.part", "a.fits", ".mine.part"):
+            (tmp_path / "science" / name).write_text("x")
+        storage.remove_partial(tmp_path)
+        assert sorted(path.name for path in (tmp_path / "science").iterdir()) == [".mine.part", "a.fits"]

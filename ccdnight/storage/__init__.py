@@ -3,10 +3,28 @@
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
-from ccdnight.storage.pixels import decode_rows, decodes, packs, read_packed, read_rows, read_stored, wide
+from ccdnight.storage.pixels import (
+    decode_rows,
+    decodes,
+    packs,
+    read_packed,
+    read_rows,
+    read_stored,
+    refuse_shortage,
+    wide,
+)
 from ccdnight.storage.reading import RawHeader, extension_numbers, open_plain, read_header, read_pixels
 from ccdnight.storage.unpacking import unpacked
-from ccdnight.storage.writing import make_folder, remove_file, write_bytes, write_fits, write_text
+from ccdnight.storage.writing import (
+    make_folder,
+    remove_file,
+    remove_partial,
+    require_inside,
+    require_space,
+    write_bytes,
+    write_fits,
+    write_text,
+)
 
 __all__ = [
     "FITS_SUFFIXES",
@@ -27,7 +45,11 @@ __all__ = [
     "read_pixels",
     "read_rows",
     "read_stored",
+    "refuse_shortage",
     "remove_file",
+    "remove_partial",
+    "require_inside",
+    "require_space",
     "safe_name",
     "unpacked",
     "wide",

@@ -5,14 +5,25 @@ Only the rows asked for are fetched, in one piece and without a memory map (a fi
 process), and the file is open only as long as that takes, so that any number of files can be read in turns.
 """
 
+import errno
 import os
 import threading
 
 import numpy as np
 
-from ccdnight.exceptions import FrameError
+from ccdnight.exceptions import FrameError, OutputError
 
-__all__ = ["decode_rows", "decodes", "packs", "read_packed", "read_part", "read_rows", "read_stored", "wide"]
+__all__ = [
+    "decode_rows",
+    "decodes",
+    "packs",
+    "read_packed",
+    "read_part",
+    "read_rows",
+    "read_stored",
+    "refuse_shortage",
+    "wide",
+]
 
 _kept, _NONE = threading.local(), np.empty(0, np.uint8)
 #: Bytes that a thread keeps at most.
@@ -332,6 +343,30 @@ def _stored_dtype(raw):
     return np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}")
 
 
+def refuse_shortage(error):
+    """
+    Raise what is no fault of a file: the process, or the machine, has no more open files or memory.
+
+    Parameters
+    ----------
+    error : Exception
+        What reading a file raised; anything else is left to the caller.
+
+    Raises
+    ------
+    OutputError
+        In its place.
+
+    Examples
+    --------
+    >>> from ccdnight.storage import refuse_shortage
+    >>> refuse_shortage(ValueError("no shortage"))
+    """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        msg = f"the system gives no more: {error}; raise the limit (ulimit -n, ulimit -v) or use fewer workers"
+        raise OutputError(msg) from error
+
+
 def _room(shape, dtype):
     """Memory that a thread keeps, since fresh pages cost more than the bytes that are read into them."""
     size = shape[0] * shape[1] * dtype.itemsize
@@ -359,6 +394,7 @@ def _fetch(path, offset, target):
     except FrameError:
         raise
     except OSError as error:
+        refuse_shortage(error)
         raise FrameError(path, f"its pixels cannot be read: {error.strerror or error}", "copy it again") from error
 
 

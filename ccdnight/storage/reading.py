@@ -8,8 +8,10 @@ allocated.
 import functools
 import gzip
 import io
+import math
 import os
 import re
+import stat
 import zlib
 from collections import namedtuple
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from astropy.io.fits.verify import VerifyError
 
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
-from ccdnight.storage.pixels import decodes, read_part, read_rows
+from ccdnight.storage.pixels import decodes, read_part, read_rows, refuse_shortage
 
 __all__ = ["RawHeader", "extension_numbers", "open_plain", "read_header", "read_pixels"]
 
@@ -35,6 +37,9 @@ _OF_TILES = re.compile(
 #: More pixels than any detector has: a header that claims them lies.
 MAX_PIXELS = 2**31
 
+
+#: Bytes that a compressed image may have whatever its file has; and beyond that, how many times the file's.
+_ROOM, _MOST_PACKED = 300_000_000, 200
 
 #: How the numbers of an image are coded.
 Coding = namedtuple("Coding", ["bits", "scale", "zero", "blank"])
@@ -88,6 +93,11 @@ def open_plain(path):
     -------
     binary stream
 
+    Raises
+    ------
+    FrameError
+        If it is no regular file.
+
     Examples
     --------
     >>> import gzip
@@ -101,6 +111,9 @@ def open_plain(path):
     >>> begin
     b'SIMPLE'
     """
+    # A pipe would be waited for until somebody writes into it.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise FrameError(path, "cannot be opened: it is no file but a folder, a pipe or a device", "remove it")
     with open(path, "rb") as probe:
         packed = probe.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if packed else open(path, "rb")
@@ -183,6 +196,7 @@ def read_header(path, *, hdu=None):
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FrameError(path, f"damaged gzip file: {error}", "copy it again") from error
     except OSError as error:
+        refuse_shortage(error)
         raise FrameError(path, f"cannot be opened: {error.strerror or error}") from error
     except FrameError:
         raise
@@ -207,11 +221,15 @@ def _scan(stream, path, hdu):
         if (len(shape) >= 2 and hdu is None) or number == hdu:
             _check_image(path, shape)
             _check_size(stream, path, size)
+            if tiled or isinstance(stream, gzip.GzipFile):
+                _check_unpacked(path, abs(header.get("ZBITPIX" if tiled else "BITPIX", 8)) // 8 * math.prod(shape))
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
             raw = RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
             _ = raw.coding  # a BSCALE that no parser understands makes the frame unreadable here, not at its pixels
             return raw
+        if isinstance(stream, gzip.GzipFile):
+            _check_unpacked(path, size)
         _skip(stream, size)
         number += 1
 
@@ -269,6 +287,14 @@ def _check_size(stream, path, size):
         )
 
 
+def _check_unpacked(path, size):
+    """Images of a camera have noise, which no compression makes small: what unpacks to much more is a bomb."""
+    packed = max(os.stat(path).st_size, 1)
+    if size > max(_ROOM, _MOST_PACKED * packed):
+        times = f"{size // packed} times the size of the file"
+        raise FrameError(path, f"would unpack to {size} bytes, {times}; at most {_MOST_PACKED} times are", "remove it")
+
+
 def _skip(stream, size):
     stream.seek(-(-size // _BLOCK) * _BLOCK, io.SEEK_CUR)
 
@@ -310,6 +336,7 @@ def extension_numbers(path):
     except FrameError:
         return names  # what follows an image may be rubbish; names that were found are good
     except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        refuse_shortage(error)
         raise FrameError(path, f"cannot be read: {error}") from error
     names.pop("", None)
     return names
@@ -393,6 +420,7 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
     except MemoryError as error:  # a bomb, or a frame for a larger machine: it must not cost the others
         raise FrameError(path, f"its {raw.shape} pixels need more memory than there is") from error
     except Exception as error:  # astropy and its decompression raise whatever they like on damaged files
+        refuse_shortage(error)
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
     data = data.reshape(data.shape[-2:])[part if whole else (slice(None), part[1])]

@@ -9,7 +9,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
+import shutil
 from pathlib import Path
 
 from ccdnight._quiet import quiet_libraries
@@ -17,7 +19,18 @@ from ccdnight.exceptions import InputError, OutputError
 from ccdnight.storage.images import write_hdus, writes
 from ccdnight.storage.names import safe_name
 
-__all__ = ["make_folder", "remove_file", "write_bytes", "write_fits", "write_text"]
+__all__ = [
+    "make_folder",
+    "remove_file",
+    "remove_partial",
+    "require_inside",
+    "require_space",
+    "write_bytes",
+    "write_fits",
+    "write_text",
+]
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.part")
 
 #: What CHECKSUM comments say instead of the time, so that equal content gives equal bytes.
 _WHEN = "checksum of this HDU"
@@ -171,6 +184,94 @@ def write_bytes(path, data):
                 os.unlink(name)
             raise
         return result
+
+
+def remove_partial(folder):
+    """
+    Remove what a run that was killed had not finished: the temporary files of `write_bytes`.
+
+    Parameters
+    ----------
+    folder : path-like
+        An output folder that this run has locked.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import remove_partial
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, ".bias.fits.0123456789ab.part").touch()
+    ...     remove_partial(folder)
+    ...     list(Path(folder).iterdir())
+    []
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(parent, name))
+
+
+def require_inside(folder, names):
+    """
+    Refuse to write where a link leads out of the output folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        The output folder, which may be a link itself.
+    names : iterable of str
+        What will be written, relative to it.
+
+    Raises
+    ------
+    OutputError
+        Naming the first that would be written elsewhere.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import require_inside
+    >>> with TemporaryDirectory() as folder:
+    ...     require_inside(folder, ["masters/bias.fits"])
+    """
+    base = Path(folder).resolve()
+    for parent in dict.fromkeys(Path(name).parent for name in names):
+        place = (base / parent).resolve()
+        if not place.is_relative_to(base):
+            msg = f"{folder}: {parent} leads to {place}, out of the output folder; remove the link"
+            raise OutputError(msg)
+
+
+def require_space(folder, size):
+    """
+    Refuse to begin what the disk has no room for.
+
+    Parameters
+    ----------
+    folder : path-like
+        A folder that exists.
+    size : int
+        Bytes that will be written.
+
+    Raises
+    ------
+    OutputError
+        If fewer are free.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.storage import require_space
+    >>> with TemporaryDirectory() as folder:
+    ...     require_space(folder, 1000)
+    """
+    with environment(folder):
+        free = shutil.disk_usage(folder).free
+    if free < size:
+        msg = f"{folder}: about {size / 1e9:.3g} GB will be written, but only {free / 1e9:.3g} GB are free on the disk"
+        raise OutputError(msg)
 
 
 def write_text(path, text):
