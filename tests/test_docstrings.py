@@ -82,6 +82,21 @@ def test_every_public_function_has_an_example():
     assert [name for name, value in found.items() if not has_example(name, inspect.getdoc(value) or "")] == []
 
 
+def test_every_public_function_is_in_the_reference():
+    """The page lists the function's module, and does not skip it everywhere."""
+    text = (DOCS / "reference" / "index.rst").read_text("utf-8")
+    entries = re.findall(r"^\.\. automodapi:: (\S+)\n((?:    :.*\n)*)", text, re.MULTILINE)
+    shown = set()
+    for module, options in entries:
+        home = importlib.import_module(module)
+        skipped = [name for line in re.findall(r":skip: (.*)", options) for name in line.split(", ")]
+        assert set(skipped) <= set(home.__all__), module
+        shown |= {getattr(home, name) for name in home.__all__ if inspect.isroutine(getattr(home, name))} - {
+            getattr(home, name) for name in skipped
+        }
+    assert [name for name, value in public_functions().items() if value not in shown] == []
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
