@@ -39,4 +39,5 @@ def main():
     draw(layers, plt.figure(figsize=(9, 7), layout="constrained").add_subplot())
 
 
-main()
+if __name__ == "__main__":
+    main()
