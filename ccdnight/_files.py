@@ -6,6 +6,7 @@ What a frame collection needs of files beside their raw headers: finding, whole 
 
 import fnmatch
 import os
+import re
 import warnings
 import zlib
 from collections import Counter
@@ -34,7 +35,10 @@ __all__ = [
 ]
 
 #: What reading a file that is damaged, or no FITS file, raises in astropy.
-_UNREADABLE = (OSError, EOFError, zlib.error, TypeError, ValueError, IndexError, fits.VerifyError)
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, TypeError, ValueError, IndexError, fits.VerifyError),
+    *(MemoryError, OverflowError),  # a length that is text is repeated by other lengths; one that is infinite
+)
 
 
 #: Blocks of 2880 bytes that a header may have, as `storage.read_header` allows them.
@@ -78,7 +82,7 @@ def whole_header(path, ext):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            if not _header_ends(path):
+            if not _bearable(path):
                 return None
             header = fits.getheader(path, ext)
         except (*_UNREADABLE, KeyError):
@@ -86,12 +90,19 @@ def whole_header(path, ext):
     return None if any("truncated" in str(item.message) for item in told) else header
 
 
-def _header_ends(path):
-    """Whether the first header is of a bearable length; astropy reads on to the end of what gzip unpacks to."""
+def _bearable(path):
+    """
+    Whether the first header is one that astropy reads in bounded time.
+
+    It reads on to the end of what gzip unpacks to, and looks for as many lengths as NAXIS claims axes.
+    """
     with storage.open_plain(path) as stream:
         for _ in range(_LONGEST_HEADER):
             block = stream.read(2880)
-            if len(block) < 2880 or any(block[i : i + 8] == b"END     " for i in range(0, 2880, 80)):
+            cards = [block[i : i + 80] for i in range(0, len(block), 80)]
+            if any(re.match(rb"Z?NAXIS +=\s*\+?0*[1-9]\d{3}", card) for card in cards):
+                return False
+            if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
                 return True
     return False
 

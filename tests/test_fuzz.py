@@ -75,7 +75,7 @@ def test_structure_of_another_type(fuzz, tmp_path, key, value):
         storage.read_header(path)
 
 
-@pytest.mark.parametrize("card", ["BSCALE  = 1.0.0", "BZERO   = [1]", "BLANK   = 3O"])
+@pytest.mark.parametrize("card", ["BSCALE  = 1.0.0", "BSCALE  = '? 1'", "BZERO   = T", "BZERO   = [1]", "BLANK   = 3O"])
 def test_scaling_that_cannot_be_read(fuzz, tmp_path, card):
     """Found by the fuzzer: it came out of the plan of the whole night as an error of astropy."""
     content = fuzz.write_good(tmp_path)[-1]
@@ -122,3 +122,48 @@ def test_more_pixels_than_memory(fuzz, tmp_path, monkeypatch):
     monkeypatch.setattr(fits, "open", refuse)
     with pytest.raises(FrameError, match="need more memory than there is"):
         storage.read_pixels(path)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_billions_of_axes(fuzz, tmp_path, table):
+    """Found by the fuzzer: astropy looked for as many lengths, and so did we where it is a table."""
+    content = fuzz.write_good(tmp_path)[-1]
+    path, place = tmp_path / "odd.fits", content.find(b"NAXIS   =")
+    content = fuzz._put(content, place, fuzz._image("NAXIS", f"{2147483647:>20}"))
+    path.write_bytes(fuzz._put(content, 0, fuzz._image("XTENSION", "'BINTABLE'")) if table else content)
+    with pytest.raises(FrameError, match="2147483647 is not a number of axes"):
+        storage.read_header(path)
+    assert "odd.fits" not in ccdnight.FrameCollection(tmp_path).summary["file"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("PCOUNT", "1E400"), ("GCOUNT", "1E400"), ("PCOUNT", "'x'"), ("GCOUNT", "-1")]
+)
+def test_counts_that_are_none(fuzz, tmp_path, key, value):
+    """Found by the fuzzer: an infinite PCOUNT ended the frame table of the whole night."""
+    content = fuzz.write_good(tmp_path)[-1]
+    (tmp_path / "odd.fits").write_bytes(fuzz._insert(content, fuzz._image(key, value)))
+    with pytest.raises(FrameError, match="not all lengths"):
+        storage.read_header(tmp_path / "odd.fits")
+    assert len(ccdnight.FrameCollection(tmp_path).frames) == len(fuzz.GOOD) + 1
+
+
+def test_a_summary_with_an_axis_that_is_text(fuzz, tmp_path):
+    """Found by the fuzzer: astropy multiplies text by the other length, which takes all the memory there is."""
+    content = fuzz.write_good(tmp_path)[-1]
+    for key, value in (("NAXIS1", "'x       '"), ("NAXIS2", f"{9 * 10**18:>20}")):
+        content = fuzz._put(content, content.find(f"{key:<8}=".encode()), fuzz._image(key, value))
+    (tmp_path / "odd.fits").write_bytes(content)
+    assert "odd.fits" not in ccdnight.FrameCollection(tmp_path).summary["file"]
+
+
+def test_axes_out_of_order_in_a_gzip_file(fuzz, tmp_path):
+    """Found by the fuzzer: astropy read pixels of another shape than the header says, and the flags did not fit."""
+    import gzip
+    from dataclasses import replace
+
+    path = tmp_path / "odd.fits.gz"
+    path.write_bytes(gzip.compress(fuzz.write_good(tmp_path)[-1]))
+    raw = replace(storage.read_header(path), shape=(12, 32))
+    with pytest.raises(FrameError, match="its pixels have shape"):
+        storage.read_pixels(path, raw=raw)

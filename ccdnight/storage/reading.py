@@ -226,7 +226,7 @@ def _scan(stream, path, hdu):
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
             raw = RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
-            _ = raw.coding  # a BSCALE that no parser understands makes the frame unreadable here, not at its pixels
+            _check_scaling(path, raw.coding)
             return raw
         if isinstance(stream, gzip.GzipFile):
             _check_unpacked(path, size)
@@ -258,17 +258,25 @@ def _is_count(value):
 
 def _data_size(header, path):
     bits, naxis = header.get("BITPIX"), header.get("NAXIS", 0)
-    if not _is_count(naxis):
+    if not _is_count(naxis) or naxis > 999:
         raise FrameError(path, f"NAXIS = {naxis!r} is not a number of axes")
     if not isinstance(bits, int) or bits not in (8, 16, 32, 64, -32, -64):
         raise FrameError(path, f"BITPIX = {bits!r}; allowed are 8, 16, 32, 64, -32 and -64")
-    count = 1 if naxis else 0
-    for i in range(1, naxis + 1):
-        count *= int(header.get(f"NAXIS{i}", 0))
-    size = abs(bits) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + count)
-    if size < 0 or size > 8 * MAX_PIXELS:
+    counts = [header.get(f"NAXIS{i}", 0) for i in range(1, naxis + 1)]
+    groups, more = header.get("GCOUNT", 1), header.get("PCOUNT", 0)
+    if not all(_is_count(value) for value in (*counts, groups, more)):
+        raise FrameError(path, f"NAXISn = {tuple(counts)}, PCOUNT = {more!r}, GCOUNT = {groups!r} are not all lengths")
+    size = abs(bits) // 8 * groups * (more + (math.prod(counts) if naxis else 0))
+    if size > 8 * MAX_PIXELS:
         raise FrameError(path, f"its header claims {size} bytes of data")
     return size
+
+
+def _check_scaling(path, coding):
+    """A BSCALE that is no number makes the frame unreadable here, not where its pixels are used."""
+    for key, value in (("BSCALE", coding.scale), ("BZERO", coding.zero)):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FrameError(path, f"{key} = {value!r} cannot be read as a number", "the file is damaged")
 
 
 def _check_image(path, shape):
@@ -423,6 +431,10 @@ def read_pixels(path, *, raw=None, rows=None, columns=None):
         refuse_shortage(error)
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     data = np.asarray(data)
+    expected = raw.shape if whole else (len(range(*part[0].indices(raw.shape[0]))), raw.shape[1])
+    if data.shape[-2:] != expected:
+        # Cards out of their order: astropy and the standard's reading of the header differ.
+        raise FrameError(path, f"its pixels have shape {data.shape}, its header says {expected}", "it is damaged")
     data = data.reshape(data.shape[-2:])[part if whole else (slice(None), part[1])]
     wide = data.dtype.itemsize > (4 if data.dtype.kind == "f" else 2)
     return data.astype(np.float64 if wide else np.float32)
