@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ccdnight._kernels._jit import on_first_compile
+import ccdnight
+from ccdnight._kernels._jit import kernel, on_first_compile
 from ccdnight._kernels.decode import decode_int16
 from ccdnight._kernels.order import WIDTH, middle_values, sorting_network, values_of_rank
 from ccdnight.stacking import NoiseModel, stack
@@ -288,3 +291,28 @@ class TestTellOfCompiling:
         on_first_compile(lambda: calls.append(1))()
         decode_int16(np.zeros(4, np.uint16), np.float32(0), np.zeros(4, np.int8))
         assert not calls
+
+
+class TestNamesInTheCache:
+    """Processes that fill the cache together, in any order, get the kernels that they ask for."""
+
+    def test_functions_within_functions_are_refused(self):
+        """
+        Medians along rows and along columns were such, alike in all but a number that counts what was compiled before.
+
+        Where two processes compiled them, one was run for the other, and flagged the border as cosmic rays.
+        """
+
+        def nested(values):
+            return values
+
+        with pytest.raises(ValueError, match="nested is made within a function"):
+            kernel(nested)
+
+    def test_all_are_made_by_this_decorator(self):
+        """So that none escapes the check."""
+        package = Path(ccdnight.__file__).parent
+        importing = [
+            path for path in package.rglob("*.py") if re.search(r"(?m)^\s*(from|import) numba", path.read_text())
+        ]
+        assert importing == [package / "_kernels" / "_jit.py"]

@@ -14,15 +14,27 @@ def kernel(function):
     Python in as well takes a quarter of the time to compile. What is compiled is cached; where no folder for that
     can be written, numba raises as soon as the function is defined, and it is compiled anew in every process.
 
+    Functions made within functions are refused: in the cache they are told apart by a number that counts what their
+    process had compiled before. Two that were compiled by different processes can have the same number, and the one
+    is then run in place of the other without a word.
+
     Parameters
     ----------
     function : callable
-        Arrays and numbers in and out.
+        Arrays and numbers in and out; defined at the top of its module.
 
     Returns
     -------
     callable
+
+    Raises
+    ------
+    ValueError
+        For a function within a function.
     """
+    if "<locals>" in function.__qualname__:
+        msg = f"{function.__qualname__} is made within a function; a kernel is defined at the top of its module"
+        raise ValueError(msg)
     options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": function.__name__.startswith("_")}
     try:
         return njit(cache=True, **options)(function)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight._kernels import medians
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.medians import PLANE, TILE_COLUMNS, TILE_ROWS, columns7, rows7
+from ccdnight._kernels.medians import COLUMN, PLANE, ROW, TILE_COLUMNS, TILE_ROWS, median7
 from ccdnight._kernels.order import WIDTH, values_of_rank
 
 __all__ = ["box_rank", "median_of_medians", "selection_network"]
@@ -105,8 +105,8 @@ def median_of_medians(padded, out):
                 for p in range(w + 6):
                     tile[p] = row[x + p]
             # What lies between the rows of the tile is done with them, so that there is one long loop.
-            rows7(planes, 0, PLANE, (h + 6) * _ACROSS)
-            columns7(planes, PLANE, 0, h * _ACROSS)
+            median7(planes, 0, PLANE, (h + 6) * _ACROSS, ROW)
+            median7(planes, PLANE, 0, h * _ACROSS, COLUMN)
             for j in range(h):
                 row, tile = out[y + j], planes[j * _ACROSS :]
                 for p in range(w):

@@ -3,11 +3,11 @@ The Laplacian signal-to-noise image, and who stands out in it: LA Cosmic without
 
 Everything is done for a tile at once, from the data around it, in planes that stay in the cache (medians.py)::
 
-    data (halo 6) --rows7-- columns7 --> local level --> noise (halo 3)
-         |                                                 |
-         +-- Laplacian, twice as fine, positive part --> / 2 noise = S (halo 3) --rows7-- columns7 --> S' = S - median
+    data (halo 6) -- median 7 by 7 --> local level --> noise (halo 3)
+         |                                               |
+         +-- Laplacian, twice as fine, positive part --> / 2 noise = S (halo 3) -- median 7 by 7 --> S' = S - median
          |                                                                                             |
-         +-- rows5, columns5, rows9, columns9: fine structure, only in blocks where a pixel is above the threshold
+         +-- median 5 by 5, then 9 by 9: fine structure, only in blocks where a pixel is above the threshold
 
 The result is a byte of bits for each pixel, so that growing the candidates and the next iteration need no images.
 Operations are float32 in the order that gives the numbers of astroscrappy's own `laplaceconvolve` and `rebin` to the
@@ -24,16 +24,15 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.medians import (
+    COLUMN,
     HALO,
     PLANE,
+    ROW,
     WIDTH,
-    columns5,
-    columns7,
-    columns9,
     keep_border,
-    rows5,
-    rows7,
-    rows9,
+    median5,
+    median7,
+    median9,
 )
 
 __all__ = ["ABOVE", "ABOVE_LOW", "BAD", "CANDIDATE", "SCRATCH", "Limits", "mark_tiles"]
@@ -79,9 +78,9 @@ def _load(image, s, plane, y, x, h, w):
 def _sky(s, y, x, h, w, shape):
     """Local level: the median of what is in DATA, in NOISE."""
     for j in range(h + 2 * HALO):
-        rows7(s, DATA + j * WIDTH, ALONG + j * WIDTH + _RING, w + 2 * _RING)
+        median7(s, DATA + j * WIDTH, ALONG + j * WIDTH + _RING, w + 2 * _RING, ROW)
     for j in range(_RING, h + 2 * HALO - _RING):
-        columns7(s, ALONG + (j - 3) * WIDTH + _RING, NOISE + j * WIDTH + _RING, w + 2 * _RING)
+        median7(s, ALONG + (j - 3) * WIDTH + _RING, NOISE + j * WIDTH + _RING, w + 2 * _RING, COLUMN)
     corner = _RING * WIDTH + _RING
     keep_border(
         s, DATA + corner, NOISE + corner, 3, y - _RING, x - _RING, h + 2 * _RING, w + 2 * _RING, shape[0], shape[1]
@@ -132,10 +131,10 @@ def _prime(s, state, limits, y, x, h, w):
     """S' and the bits that follow from it; how many pixels are above the threshold and not bad."""
     ny, nx = state.shape
     for j in range(_RING, h + 2 * HALO - _RING):
-        rows7(s, SIGNAL + j * WIDTH + _RING, ALONG + j * WIDTH + HALO, w)
+        median7(s, SIGNAL + j * WIDTH + _RING, ALONG + j * WIDTH + HALO, w, ROW)
     total = 0
     for j in range(h):
-        columns7(s, ALONG + (j + _RING) * WIDTH + HALO, PRIME + (j + HALO) * WIDTH + HALO, w)
+        median7(s, ALONG + (j + _RING) * WIDTH + HALO, PRIME + (j + HALO) * WIDTH + HALO, w, COLUMN)
     corner = HALO * WIDTH + HALO
     keep_border(s, SIGNAL + corner, PRIME + corner, 3, y, x, h, w, ny, nx)
     for j in range(h):
@@ -157,15 +156,15 @@ def _contrast(s, state, limits, y, x, j, i, h, w):
     """Compare S' with the fine structure in a block of a tile; (j, i) is its first pixel in the tile."""
     ny, nx = state.shape
     for k in range(j, j + h + 2 * HALO):
-        rows5(s, DATA + k * WIDTH + i, ALONG + k * WIDTH + i + 2, w + 8)
+        median5(s, DATA + k * WIDTH + i, ALONG + k * WIDTH + i + 2, w + 8, ROW)
     for k in range(j + 2, j + h + 10):
-        columns5(s, ALONG + (k - 2) * WIDTH + i + 2, FINE + k * WIDTH + i + 2, w + 8)
+        median5(s, ALONG + (k - 2) * WIDTH + i + 2, FINE + k * WIDTH + i + 2, w + 8, COLUMN)
     corner = (j + 2) * WIDTH + i + 2
     keep_border(s, DATA + corner, FINE + corner, 2, y + j - 4, x + i - 4, h + 8, w + 8, ny, nx)
     for k in range(j + 2, j + h + 10):
-        rows9(s, FINE + k * WIDTH + i + 2, ALONG + k * WIDTH + i + HALO, w)
+        median9(s, FINE + k * WIDTH + i + 2, ALONG + k * WIDTH + i + HALO, w, ROW)
     for k in range(j + HALO, j + h + HALO):
-        columns9(s, ALONG + (k - 4) * WIDTH + i + HALO, COARSE + k * WIDTH + i + HALO, w)
+        median9(s, ALONG + (k - 4) * WIDTH + i + HALO, COARSE + k * WIDTH + i + HALO, w, COLUMN)
     corner = (j + HALO) * WIDTH + i + HALO
     keep_border(s, FINE + corner, COARSE + corner, 4, y + j, x + i, h, w, ny, nx)
     least, count = np.float32(0.01), 0

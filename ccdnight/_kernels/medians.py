@@ -17,18 +17,17 @@ Knuth, The Art of Computer Programming 3, 5.3.4; Paeth 1990, Graphics Gems, 171 
 from ccdnight._kernels._jit import kernel
 
 __all__ = [
+    "COLUMN",
     "HALO",
     "PLANE",
+    "ROW",
     "TILE_COLUMNS",
     "TILE_ROWS",
     "WIDTH",
-    "columns5",
-    "columns7",
-    "columns9",
     "keep_border",
-    "rows5",
-    "rows7",
-    "rows9",
+    "median5",
+    "median7",
+    "median9",
 ]
 
 #: Rows and columns around a tile that its result depends on.
@@ -38,6 +37,8 @@ TILE_ROWS, TILE_COLUMNS = 48, 256
 #: Not a power of 2: rows 1024 bytes apart would all fall into the same few places of the cache.
 WIDTH = TILE_COLUMNS + 2 * HALO + 4
 PLANE = (TILE_ROWS + 2 * HALO) * WIDTH
+#: Distance of the values of a median along a row and along a column.
+ROW, COLUMN = 1, WIDTH
 
 
 @kernel
@@ -50,80 +51,76 @@ def _high(a, b):
     return b if a < b else a
 
 
-def _of_five(step):
-    """A kernel of medians of five values, `step` apart, from s[source + p] on into s[target + p]."""
+@kernel
+def median5(planes, source, target, w, step):
+    """
+    Medians of five values.
 
-    @kernel
-    def _median(planes, source, target, w):
-        s, out = planes[source:], planes[target:]
-        for p in range(w):
-            a, b, c, d, e = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step], s[p + 4 * step]
-            a, b = _low(a, b), _high(a, b)
-            d, e = _low(d, e), _high(d, e)
-            d, b = _high(a, d), _low(b, e)
-            b, c = _low(b, c), _high(b, c)
-            c = _low(c, d)
-            out[p] = _high(b, c)
-
-    return _median
-
-
-def _of_seven(step):
-    """The same for seven values."""
-
-    @kernel
-    def _median(planes, source, target, w):
-        s, out = planes[source:], planes[target:]
-        for p in range(w):
-            a, b, c, d = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step]
-            e, f, g = s[p + 4 * step], s[p + 5 * step], s[p + 6 * step]
-            a, f = _low(a, f), _high(a, f)
-            a, d = _low(a, d), _high(a, d)
-            b, g = _low(b, g), _high(b, g)
-            c, e = _low(c, e), _high(c, e)
-            b = _high(a, b)
-            d, f = _low(d, f), _high(d, f)
-            c, g = _low(c, g), _high(c, g)
-            c, d = _low(c, d), _high(c, d)
-            d = _low(d, g)
-            e = _low(e, f)
-            b, e = _low(b, e), _high(b, e)
-            d = _high(b, d)
-            out[p] = _low(d, e)
-
-    return _median
+    Parameters
+    ----------
+    planes : `~numpy.ndarray`
+        float32, flat; read and written.
+    source, target : int
+        The first of the values of the first median, and where that goes.
+    w : int
+        Medians, one beside the other.
+    step : int
+        From a value to the next of the same median: ROW or COLUMN, a constant, so that the compiler knows it.
+    """
+    s, out = planes[source:], planes[target:]
+    for p in range(w):
+        a, b, c, d, e = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step], s[p + 4 * step]
+        a, b = _low(a, b), _high(a, b)
+        d, e = _low(d, e), _high(d, e)
+        d, b = _high(a, d), _low(b, e)
+        b, c = _low(b, c), _high(b, c)
+        c = _low(c, d)
+        out[p] = _high(b, c)
 
 
-def _of_nine(step):
-    """The same for nine values."""
-
-    @kernel
-    def _median(planes, source, target, w):
-        s, out = planes[source:], planes[target:]
-        for p in range(w):
-            a, b, c, d, e = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step], s[p + 4 * step]
-            f, g, h, i = s[p + 5 * step], s[p + 6 * step], s[p + 7 * step], s[p + 8 * step]
-            # Threes in order; then the middle of the highest low, the middle middle and the lowest high.
-            b, c = _low(b, c), _high(b, c)
-            e, f = _low(e, f), _high(e, f)
-            h, i = _low(h, i), _high(h, i)
-            a, b = _low(a, b), _high(a, b)
-            d, e = _low(d, e), _high(d, e)
-            g, h = _low(g, h), _high(g, h)
-            b, c = _low(b, c), _high(b, c)
-            e, f = _low(e, f), _high(e, f)
-            h, i = _low(h, i), _high(h, i)
-            low, high = _high(_high(a, d), g), _low(_low(c, f), i)
-            middle = _low(_high(b, e), _high(_low(b, e), h))
-            low, middle = _low(low, middle), _high(low, middle)
-            out[p] = _high(low, _low(middle, high))
-
-    return _median
+@kernel
+def median7(planes, source, target, w, step):
+    """Medians of seven values; see `median5`."""
+    s, out = planes[source:], planes[target:]
+    for p in range(w):
+        a, b, c, d = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step]
+        e, f, g = s[p + 4 * step], s[p + 5 * step], s[p + 6 * step]
+        a, f = _low(a, f), _high(a, f)
+        a, d = _low(a, d), _high(a, d)
+        b, g = _low(b, g), _high(b, g)
+        c, e = _low(c, e), _high(c, e)
+        b = _high(a, b)
+        d, f = _low(d, f), _high(d, f)
+        c, g = _low(c, g), _high(c, g)
+        c, d = _low(c, d), _high(c, d)
+        d = _low(d, g)
+        e = _low(e, f)
+        b, e = _low(b, e), _high(b, e)
+        d = _high(b, d)
+        out[p] = _low(d, e)
 
 
-rows5, columns5 = _of_five(1), _of_five(WIDTH)
-rows7, columns7 = _of_seven(1), _of_seven(WIDTH)
-rows9, columns9 = _of_nine(1), _of_nine(WIDTH)
+@kernel
+def median9(planes, source, target, w, step):
+    """Medians of nine values; see `median5`."""
+    s, out = planes[source:], planes[target:]
+    for p in range(w):
+        a, b, c, d, e = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step], s[p + 4 * step]
+        f, g, h, i = s[p + 5 * step], s[p + 6 * step], s[p + 7 * step], s[p + 8 * step]
+        # Threes in order; then the middle of the highest low, the middle middle and the lowest high.
+        b, c = _low(b, c), _high(b, c)
+        e, f = _low(e, f), _high(e, f)
+        h, i = _low(h, i), _high(h, i)
+        a, b = _low(a, b), _high(a, b)
+        d, e = _low(d, e), _high(d, e)
+        g, h = _low(g, h), _high(g, h)
+        b, c = _low(b, c), _high(b, c)
+        e, f = _low(e, f), _high(e, f)
+        h, i = _low(h, i), _high(h, i)
+        low, high = _high(_high(a, d), g), _low(_low(c, f), i)
+        middle = _low(_high(b, e), _high(_low(b, e), h))
+        low, middle = _low(low, middle), _high(low, middle)
+        out[p] = _high(low, _low(middle, high))
 
 
 @kernel
