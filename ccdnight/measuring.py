@@ -7,6 +7,7 @@ from pathlib import Path
 from astropy.table import Table
 
 from ccdnight import storage
+from ccdnight.detector.curves import plain_curve
 from ccdnight.detector.gain import gain_of
 from ccdnight.detector.read_noise import read_noise_by_amplifier
 from ccdnight.detector.series import open_frames
@@ -51,8 +52,8 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
     Returns
     -------
     dict
-        rows (of detector.ecsv), measurements (one for each row, or None), profile (with gain and read noise filled
-        in), notes.
+        rows (of detector.ecsv), measurements (one for each row, or None), curves (the same as plain values, for a
+        figure of the photon transfer), profile (with gain and read noise filled in), notes.
     """
     rows, measurements, notes, filled = [], [], [], {}
     for key in sorted({key for _, _, key, _ in frames}):
@@ -70,6 +71,7 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
                 notes.append(f"{which}: {row['remark']}")
     amplifiers = tuple(replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers)
     told = {"rows": rows, "measurements": measurements, "notes": list(dict.fromkeys(notes))}
+    told["curves"] = [plain_curve(item) for item in measurements]
     return told | {"profile": replace(profile, amplifiers=amplifiers)}
 
 

@@ -229,6 +229,8 @@ class Run:
             },
             "digests": products,
             "statistics": statistics,
+            # A journal of an older version has none.
+            "photon_transfer": outcomes["detector"].value.get("curves", []) if outcomes["detector"].ok else [],
             "notes": list(self._plan.notes)
             + [f"{name}: {outcome.error}" for name, outcome in outcomes.items() if not outcome.ok]
             + (outcomes["detector"].value["notes"] if outcomes["detector"].ok else []),

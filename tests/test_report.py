@@ -23,6 +23,7 @@ from ccdnight.report import write_report
 from ccdnight.report.advice import advise, remedy_for
 from ccdnight.report.charts import night_charts
 from ccdnight.report.coadds import coadd_entries
+from ccdnight.report.detectors import detector_rows
 from ccdnight.report.graph import plan_graph
 from ccdnight.report.vectors import vector_drawing
 from ccdnight.report.wording import clean, count, duration, exposure, fraction, measured, moment, plural, significant
@@ -42,6 +43,16 @@ def night(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(night):
     return read(night[1].output / "report.html")
+
+
+def frames_shown(page):
+    """Pictures of frames, without those of curves."""
+    return [image for image in page.all("img") if "Photon transfer" not in image["alt"]]
+
+
+def with_run(result, **entries):
+    """The same reduction with other entries in its record."""
+    return replace(result, run=result.run | entries)
 
 
 class TestContent:
@@ -88,8 +99,31 @@ class TestContent:
             f"read noise [electron] {measured(float(row['read_noise']), float(row['read_noise_error']))} " in page.text
         )
 
+    def test_photon_transfer(self, night, page):
+        """A picture of what the run measured, and nothing where no gain was."""
+        (image,) = (image for image in page.all("img") if "Photon transfer" in image["alt"])
+        data = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"), validate=True)
+        assert data.startswith(b"\x89PNG")
+        (curve,) = night[1].run["photon_transfer"]
+        row = Table.read(night[1].output / "detector.ecsv", format="ascii.ecsv")[0]
+        assert curve["gain"] == row["gain"]
+        assert len(curve["level"]) == len(curve["variance"]) == row["pairs"] + 1
+        for edited in (None, [], [None], [{"gain": 2}], "curve", [[1]]):
+            assert [item["picture"] for item in detector_rows(with_run(night[1], photon_transfer=edited))] == [None]
+
+    def test_remarks_are_sentences(self, night):
+        """Of the gain and of the read noise, each by itself."""
+        words = (
+            "gain in electron/adu: a; 2, of the profile, is used; read noise in electron: b; 3, as measured, is used"
+        )
+        (row,) = night[1].run.get("detector", [{}])
+        (entry,) = detector_rows(with_run(night[1], detector=[row | {"remark": words}]))
+        assert [text[:10] for text in entry["remarks"]] == ["gain in el", "read noise"]
+        (entry,) = detector_rows(with_run(night[1], detector=[row | {"remark": "could not be measured: x"}]))
+        assert entry["remarks"] == ["could not be measured: x"]
+
     def test_pictures(self, night, page):
-        images = page.all("img")
+        images = frames_shown(page)
         assert len(images) == len(night[1].masters) + 2 * len(night[1].science)
         for image in images:
             data = base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,"), validate=True)
@@ -160,7 +194,7 @@ def test_hostile_values_are_text(hostile):
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert {tag for tag, _ in page.tags}.isdisjoint({"b onclick", "i"})
     assert all(not name.startswith("on") for _, attrs in page.tags for name in attrs)
-    assert len(page.all("img")) == len(result.masters) + 2 * len(result.science)
+    assert len(frames_shown(page)) == len(result.masters) + 2 * len(result.science)
     assert all(attrs["href"][0] in "#." or attrs["href"] == "data:," for attrs in page.all("a") + page.all("link"))
 
 
@@ -216,7 +250,7 @@ class TestAlwaysWritten:
         assert words in page.text
         assert remedy in page.text
         assert "not done: the run stopped before" in page.text
-        assert len(page.all("img")) == 4 + 2 * 2
+        assert len(frames_shown(page)) == 4 + 2 * 2
         assert not (tmp_path / "out" / "run.json").exists()
 
     def test_where_it_cannot_be_written_the_first_error_counts(self, tmp_path, monkeypatch):
@@ -263,7 +297,7 @@ class TestWrittenAgain:
         (tmp_path / "out" / "run.json").write_text(json.dumps(run | {"raw": str(tmp_path / "gone")}))
         page = read(write_report(tmp_path / "out", tmp_path / "night.html"))
         assert "The raw frames are not where they were any more" in page.text
-        assert len(page.all("img")) == len(night[1].masters) + len(night[1].science)
+        assert len(frames_shown(page)) == len(night[1].masters) + len(night[1].science)
 
     def test_a_product_that_is_gone(self, night, tmp_path):
         shutil.copytree(night[1].output, tmp_path / "out")
@@ -321,7 +355,7 @@ class TestManyFrames:
         assert path.stat().st_size < 25e6
         page = read(path)
         assert sum(attrs.get("class") == "card frame" for attrs in page.all("article")) == frames
-        assert len(page.all("img")) == len(result.masters) + 2 * frames
+        assert len(frames_shown(page)) == len(result.masters) + 2 * frames
 
     def test_pictures_of_500_frames_fit(self):
         """Noise is what compresses worst; every picture of it takes less than a thousandth of what is left."""

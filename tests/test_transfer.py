@@ -22,7 +22,8 @@ from ccdnight.detector import (
     series,
 )
 from ccdnight.detector.areas import good_pixels
-from ccdnight.exceptions import FrameWarning, MeasurementError
+from ccdnight.detector.curves import curve_of, plain_curve
+from ccdnight.exceptions import FrameWarning, InputError, MeasurementError
 from ccdnight.products import make_ccd
 from ccdnight.settling import settle
 from ccdnight.simulate.charge import grow
@@ -442,3 +443,33 @@ class TestPlots:
         assert plots.plot_linearity(measure_linearity(lit, dark)).lines
         assert plots.plot_bias(measure_bias(dark)).lines
         plots.plot_bias(measure_bias(dark)).figure.canvas.draw()
+
+    def test_ptc_of_a_gain(self):
+        """Pairs of one level are points of the same curve; numbers have the digits that their errors allow."""
+        lit, dark = camera(4, levels=(20000.0,), shape=(128, 128))
+        found = estimate_gain(lit, dark)
+        assert found.table["level"][1] == pytest.approx(found.signal, rel=1e-3)
+        expected = found.table["level"][1] / found.gain.value + found.read_noise_adu**2
+        assert found.table["variance"][1] == pytest.approx(expected, rel=0.01)
+        ax = plots.plot_ptc(found)
+        ax.figure.canvas.draw()
+        error = found.gain_error.value
+        words = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert 0.001 < error < 0.1
+        places = 3 if error < 0.01 else 2
+        assert f"photon noise, gain {found.gain.value:.{places + (error < 0.01)}f}"[:24] in words[1]
+        assert words[-1] == "measured, pairs of flats: 1"
+        points = ax.lines[-1]
+        assert points.get_xdata().tolist() == [found.table["level"][1]]
+        with pytest.raises(InputError, match="pairs of flats and biases are needed"):
+            plots.plot_ptc(estimate_gain(lit, dark, method="quick"))
+
+    def test_a_curve_that_was_written_down_is_drawn_the_same(self):
+        """As JSON holds it; what has no level of a flat is no curve."""
+        lit, dark = camera(4, shape=(128, 128))
+        result = fit_photon_transfer(lit, dark)
+        again = curve_of(json.loads(json.dumps(plain_curve(result), allow_nan=False)))
+        for one, other in zip(plots.plot_ptc(result).lines, plots.plot_ptc(again).lines, strict=True):
+            assert np.array_equal(one.get_xydata(), other.get_xydata())
+        assert plain_curve(None) is None
+        assert plain_curve(estimate_read_noise(dark, gain=2.0)) is None

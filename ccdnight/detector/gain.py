@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
+from astropy.table import Table
 
 from ccdnight.detector.areas import areas_of, combined, variances
 from ccdnight.detector.read_noise import estimate_read_noise, noise_of, read_noise_of
@@ -47,6 +48,9 @@ class GainEstimate(Measurement):
         Its name; '' where there is one.
     amplifiers : tuple of GainEstimate
         Of all amplifiers of the detector, this one, the first, among them; empty where there is one.
+    table : `~astropy.table.Table` or None
+        Level and variance, in adu, of the biases and of a frame of each pair, as a photon transfer curve has them;
+        None for 'quick'.
     """
 
     gain: u.Quantity = field(metadata={"card": "GAIN", "text": "gain, measured"})
@@ -63,6 +67,7 @@ class GainEstimate(Measurement):
     region: str
     amplifier: str = ""
     amplifiers: tuple = ()
+    table: Table | None = field(default=None, repr=False, compare=False)
 
 
 def estimate_gain(flats, biases=None, *, method="pair", profile=None, region=None):
@@ -170,7 +175,7 @@ def gain_of(lit, dark, *, region=None, tell=None):
 
 
 def _from_pairs(flats, biases):
-    noise, _, _, _ = noise_of(biases)
+    noise, dark_variance, _, _ = noise_of(biases)
     flats.refuse_saturated()
     flats.subtract(biases.mean())
     pairs = flats.alike()
@@ -200,7 +205,22 @@ def _from_pairs(flats, biases):
         "pair",
         flats.areas.region,
         flats.areas.amplifier,
+        table=_points(found, dark_variance, theory),
     )
+
+
+def _points(found, dark_variance, theory):
+    """Biases and pairs as points of a photon transfer curve, from the variances that the gain was taken of."""
+    rows = [(0.0, dark_variance, "biases")]
+    for level, variance, _ in found:
+        # The areas differ in level; the ratio does not.
+        ratio, _, count = combined(variance / level, theory)
+        if count:
+            mean = float(np.mean(level[np.isfinite(variance)]))
+            rows.append((mean, ratio * mean, "used"))
+    table = Table(rows=sorted(rows), names=("level", "variance", "remark"))
+    table["level"].unit, table["variance"].unit = u.adu, u.adu**2
+    return table
 
 
 def _mean_of(values):

@@ -1,7 +1,10 @@
 """Figures of what was measured of a detector."""
 
+import math
+
 import numpy as np
 
+from ccdnight.exceptions import InputError
 from ccdnight.plots._drawing import BLUE, GRAY, GREEN, ORANGE, new_axes, plain
 
 __all__ = ["plot_bias", "plot_linearity", "plot_ptc"]
@@ -13,14 +16,20 @@ def plot_ptc(transfer, ax=None):
 
     Parameters
     ----------
-    transfer : PhotonTransfer
-        What `ccdnight.detector.fit_photon_transfer` returned.
+    transfer : PhotonTransfer or GainEstimate
+        What `ccdnight.detector.fit_photon_transfer` returned, or `ccdnight.detector.estimate_gain`: where pairs of
+        one level were measured there is no fit, and the curve is that of the gain and read noise.
     ax : `~matplotlib.axes.Axes`, optional
         Where to draw; by default a new figure.
 
     Returns
     -------
     `~matplotlib.axes.Axes`
+
+    Raises
+    ------
+    InputError
+        If there are no points to draw, as of ``estimate_gain(..., method="quick")``.
 
     Examples
     --------
@@ -38,27 +47,49 @@ def plot_ptc(transfer, ax=None):
     """
     from ccdnight.detector.transfer import transfer_variance
 
-    ax, table = new_axes(ax), transfer.table
+    table, a00 = getattr(transfer, "table", None), getattr(getattr(transfer, "a00", None), "value", 0.0)
+    if table is None or len(table) < 2 or transfer.read_noise is None:
+        msg = f"transfer is a {type(transfer).__name__} without levels of flats; pairs of flats and biases are needed"
+        raise InputError(msg)
+    ax = new_axes(ax)
     level, noise = np.asarray(table["level"]), np.sqrt(np.asarray(table["variance"]))
     used = (level > 0) & (np.asarray(table["remark"]) == "used")
     gain, read = transfer.gain.value, transfer.read_noise.value / transfer.gain.value
-    x = np.geomspace(max(level[level > 0].min() / 30, 0.1), level.max() * 1.3, 300)
-    ax.axhline(read, color=GREEN, ls=":", label=f"read noise {transfer.read_noise.value:.2f} electron")
-    ax.plot(x, np.sqrt(x / gain), color=ORANGE, ls="--", label=f"photon noise, gain {gain:.3f} electron/adu")
-    bent = f", a00 {transfer.a00.value:.2g} / electron" if transfer.a00.value else ""
-    ax.plot(x, np.sqrt(transfer_variance(x, gain, read**2, transfer.a00.value)), color=BLUE, label=f"fit{bent}")
-    ax.plot(level[used], noise[used], "o", color=BLUE, ms=5)
+    # From where read noise rules: the curve leaves the upper left to the legend.
+    begin = min(level[level > 0].min() / 30, read**2 * gain / 10)
+    x = np.geomspace(max(begin, 0.1), level.max() * 1.3, 300)
+    if read > 0:
+        ax.axhline(read, color=GREEN, ls=":", label=f"read noise {_with_error(transfer, 'read_noise')} electron")
+    ax.plot(
+        x,
+        np.sqrt(x / gain),
+        color=ORANGE,
+        ls="--",
+        label=f"photon noise, gain {_with_error(transfer, 'gain')} electron/adu",
+    )
+    words = "both" if not a00 else f"both, with a00 {a00:.2g} / electron"
+    ax.plot(x, np.sqrt(transfer_variance(x, gain, read**2, a00)), color=BLUE, label=words)
+    ax.plot(level[used], noise[used], "o", color=BLUE, ms=5, label=f"measured, pairs of flats: {used.sum()}")
     left = (level > 0) & ~used
     if left.any():
         ax.plot(level[left], noise[left], "x", color=GRAY, label="left out: beyond full well or off the curve")
-    if transfer.full_well is not None:
-        words = f"full well {transfer.full_well.value:.0f} electron"
-        ax.axvline(transfer.full_well.value / gain, color=GRAY, lw=1, label=words)
+    well = getattr(transfer, "full_well", None)
+    if well is not None:
+        ax.axvline(well.value / gain, color=GRAY, lw=1, label=f"full well {well.value:.0f} electron")
     ax.set(xscale="log", yscale="log", xlabel="signal above bias [adu]", ylabel="noise of a frame [adu]")
     ax.set_title(plain(f"Photon transfer {transfer.amplifier}".strip()))
-    ax.set_ylim(read / 2)
-    ax.legend(fontsize="small")
+    ax.set_ylim(read / 2 if read > 0 else None)
+    ax.legend(fontsize="small", loc="upper left")
     return ax
+
+
+def _with_error(transfer, name):
+    """A number with as many digits as its error allows, and the error with two."""
+    value, error = getattr(transfer, name).value, getattr(transfer, f"{name}_error").value
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.4g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{places}f} ± {error:.{places}f}"
 
 
 def plot_linearity(result, ax=None):

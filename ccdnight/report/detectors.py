@@ -1,9 +1,11 @@
 """Gain and read noise as measured, beside what header and profile say."""
 
 import math
+import re
 
 from astropy.table import Table
 
+from ccdnight.report.transfer import transfer_picture
 from ccdnight.report.wording import measured, plain, plural, significant
 
 __all__ = ["detector_rows"]
@@ -21,13 +23,15 @@ def detector_rows(reduction):
     Returns
     -------
     list of dict
-        name, region, lines (quantity, measured, header, profile, used, from where, whether they disagree), basis and
-        remark; empty where nothing was measured.
+        name, region, lines (quantity, measured, header, profile, used, from where, whether they disagree), basis,
+        remark and picture (of the photon transfer curve, or None); empty where nothing was measured.
     """
     rows = reduction.run.get("detector")
     if rows is None:
         rows = _written(reduction.output / "detector.ecsv")
-    return [_entry(row) for row in rows]
+    curves = reduction.run.get("photon_transfer")
+    known = isinstance(curves, list) and len(curves) == len(rows)
+    return [_entry(row, curve) for row, curve in zip(rows, curves if known else [None] * len(rows), strict=True)]
 
 
 def _written(path):
@@ -38,7 +42,7 @@ def _written(path):
     return [{name: row[name] for name in table.colnames} for row in table]
 
 
-def _entry(row):
+def _entry(row, curve):
     parts = [("detector ", "detector"), ("amplifier ", "amplifier"), ("binning ", "binning"), ("mode ", "read_mode")]
     named = [word + _text(row.get(key)) for word, key in parts if _text(row.get(key))]
     remark = _text(row.get("remark"))
@@ -47,13 +51,26 @@ def _entry(row):
     signal = _number(row.get("signal"))
     if basis and signal:
         basis += f" of {significant(signal)} adu above the bias"
+    if curve and basis and _differ(row):
+        basis += "; the table has the read noise with the gain that is used, the figure with the one that was measured"
     return {
         "name": ", ".join(named) or "detector",
         "region": _text(row.get("region")),
         "basis": basis,
-        "remark": remark,
+        "remarks": _sentences(remark),
+        "picture": transfer_picture(curve),
         "lines": [_line(row, *item) for item in (("gain", "electron/adu"), ("read_noise", "electron"))],
     }
+
+
+def _differ(row):
+    gain, used = _number(row.get("gain")), _number(row.get("gain_used"))
+    return gain is not None and used is not None and gain != used
+
+
+def _sentences(remark):
+    """What is said of gain and of read noise, each by itself."""
+    return [part for part in re.split(r"; (?=(?:the )?(?:gain|read noise)(?: in |, ))", remark) if part]
 
 
 def _line(row, name, unit):
