@@ -283,8 +283,16 @@ def _describe(group):
     if group.kind == "dark":
         return f"{count} of {group.exposure:g} s"
     if group.kind == "flat":
-        return f"{count} in {group.filter or 'no filter'}, {group.exposure:g} s"
+        return f"{count} in {group.filter or 'no filter'}, {_exposures(group)} s"
     return f"{count} of {night_words(group)}"
+
+
+def _exposures(group):
+    """Flats of the twilight are exposed longer and longer."""
+    known = [row.exposure for row in group.rows if row.exposure is not None]
+    if not known or min(known) == max(known):
+        return f"{group.exposure:g}"
+    return f"{min(known):g} to {max(known):g}"
 
 
 def frame_rows(frames, samples, found, *, policy, longitudes):

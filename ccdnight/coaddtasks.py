@@ -97,10 +97,20 @@ def add_coadds(graph, night, plan, output):
         What is done.
     output : `~pathlib.Path`
         The output folder.
+
+    Returns
+    -------
+    list of str
+        What is told of those with one frame only, in one sentence.
     """
-    for group in coadd_groups(night.frames, plan, night.profile):
+    groups = coadd_groups(night.frames, plan, night.profile)
+    for group in groups:
+        if len(group.inputs) < 2:
+            continue
         needs = [f"science:{name}" for name in group.inputs]
         graph.add(f"coadd:{group.name}", make_coadd, str(output), group, needs=needs)
+    alone = [group.name for group in groups if len(group.inputs) < 2]
+    return [f"coadd: not made of one frame only: {', '.join(alone)}"] if alone else []
 
 
 def make_coadd(output, group, outcomes):
@@ -133,8 +143,7 @@ def make_coadd(output, group, outcomes):
 
     made = [number for number, name in enumerate(group.inputs) if outcomes[f"science:{name}"].ok]
     if len(made) < 2:
-        have = "it has one frame only" if len(group.inputs) == 1 else f"{len(made)} of its {len(group.inputs)} frames"
-        msg = f"not made: {have}" + ("" if len(group.inputs) == 1 else " could be reduced")
+        msg = f"not made: {len(made)} of its {len(group.inputs)} frames could be reduced"
         raise InputError(msg)
     paths = [Path(output, group.outputs[number]) for number in made]
     try:

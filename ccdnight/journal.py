@@ -32,6 +32,7 @@ _WORDS = ("reason", "problem")
 #: Entries of an outcome that those who need it look at.
 _HANDED_ON = ("digest", "used", "profile")
 #: Entries of an outcome that are made anew, or not at all.
+_FAILED = "could not be made"
 _NOT_KEPT = ("pictures", "measurements", "parts", "why")
 
 
@@ -103,7 +104,7 @@ class Journal:
             Of a task of `resumed`; one that failed is tried again by the next run.
         """
         if not outcome.ok:
-            self.made[outcome.name] = "could not be made"
+            self.made[outcome.name] = _FAILED
             return
         if not outcome.value["why"]:
             self.kept.append(outcome.name)
@@ -150,14 +151,17 @@ class Journal:
         str
             '' where nothing was there before.
         """
-        made = {name: why for name, why in self.made.items() if why != "not there before" and name != "detector"}
+        told = {name: why for name, why in self.made.items() if name != "detector" and why != _FAILED}
+        made = {name: why for name, why in told.items() if why != "not there before"}
         products = [name for name in self.kept if name != "detector"]
-        new = [name for name, why in self.made.items() if why == "not there before" and name != "detector"]
-        total = len(products) + len(made) + len(new)
+        new = [name for name in told if name not in made]
+        total = len(products) + len(told)
         if not products and not made:
             return ""
-        if not self.made:
-            return f"nothing to do: all {total} products are as they were"
+        if not told:
+            # What cannot be made is tried again by every run, and told of by its notes.
+            nothing = "nothing to do" if _FAILED not in self.made.values() else "nothing else to do"
+            return f"{nothing}: all {total} products are as they were"
         listed = [f"{_short(name)} ({why})" for name, why in made.items()]
         listed += [f"{_short(name)} (not there before)" for name in new]
         more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""

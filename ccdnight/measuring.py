@@ -70,7 +70,9 @@ def measure_detectors(folder, profile, frames, levels, _outcomes=None):
                 which = " ".join(part for part in ("detector", key[0], amplifier.name) if part)
                 notes.append(f"{which}: {row['remark']}")
     amplifiers = tuple(replace(item, **filled.get((item.detector, item.name), {})) for item in profile.amplifiers)
-    told = {"rows": rows, "measurements": measurements, "notes": list(dict.fromkeys(notes))}
+    # Files are named from the raw folder on, as everywhere in a night.
+    named = [note.replace(f"{folder}/", "") for note in notes]
+    told = {"rows": rows, "measurements": measurements, "notes": list(dict.fromkeys(named))}
     told["curves"] = [plain_curve(item) for item in measurements]
     return told | {"profile": replace(profile, amplifiers=amplifiers)}
 

@@ -43,9 +43,15 @@ class Run:
         The output folder.
     cosmic_rays : bool
         Whether cosmic rays are flagged.
+
+    Attributes
+    ----------
+    notes : list of str
+        What is told besides what plan and tasks tell.
     """
 
     def __init__(self, night, plan, output, cosmic_rays):
+        self.notes = []
         self._night, self._plan, self._output, self._cosmic_rays = night, plan, output, cosmic_rays
         self._begin = time.perf_counter()
 
@@ -202,6 +208,11 @@ class Run:
         ordered = [rows[path] for path in sorted(rows)]
         return Table(rows=ordered or None, names=NIGHT_COLUMNS, dtype=[str] * len(NIGHT_COLUMNS))
 
+    def _notes(self, outcomes):
+        """What plan, run and tasks have to tell."""
+        detector = outcomes["detector"].value["notes"] if outcomes["detector"].ok else []
+        return [*self._plan.notes, *self.notes, *_failures(outcomes), *detector]
+
     def _record(self, outcomes):
         made = [item.name for item in self._plan.masters if outcomes[f"master:{item.name}"].ok]
         products = {
@@ -231,14 +242,23 @@ class Run:
             "statistics": statistics,
             # A journal of an older version has none.
             "photon_transfer": outcomes["detector"].value.get("curves", []) if outcomes["detector"].ok else [],
-            "notes": list(self._plan.notes)
-            + [f"{name}: {outcome.error}" for name, outcome in outcomes.items() if not outcome.ok]
-            + (outcomes["detector"].value["notes"] if outcomes["detector"].ok else []),
+            "notes": self._notes(outcomes),
             "errors": {name: outcome.trace for name, outcome in outcomes.items() if outcome.trace},
             "problems": {item.input: item.problem for item in self._plan.science if item.problem},
             "timings": {name: round(outcome.seconds, 3) for name, outcome in outcomes.items()},
             "seconds": round(time.perf_counter() - self._begin, 3),
         }
+
+
+def _failures(outcomes):
+    """Why tasks failed; coadds that could not be made for the same reason together."""
+    coadds, others = {}, []
+    for name, outcome in outcomes.items():
+        if not outcome.ok and name.startswith("coadd:"):
+            coadds.setdefault(str(outcome.error), []).append(name.partition(":")[2])
+        elif not outcome.ok:
+            others.append(f"{name}: {outcome.error}")
+    return others + [f"coadd of {', '.join(names)}: {reason}" for reason, names in coadds.items()]
 
 
 def _holds(path, text):

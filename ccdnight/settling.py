@@ -64,8 +64,14 @@ def settle(name, unit, measured, error, profile, header):
     else:
         settled = (header, "header") if header is not None else (None, "")
     wrong = [who for who, is_wrong in (("profile", against_profile), ("header", against_header)) if is_wrong]
-    told = (f"{measured:.4g} +- {error:.2g}" if known else "", profile, header)
+    told = (_with_error(measured, error) if known else "", profile, header)
     return Settled(*settled, _words(name, unit, *settled, told, wrong))
+
+
+def _with_error(value, error):
+    """A number with two digits of its error, and no more."""
+    places = min(max(0, 1 - math.floor(math.log10(error))), 8)
+    return f"{value:.{places}f} +- {error:.{places}f}"
 
 
 def _contradicts(measured, error, other):

@@ -92,7 +92,7 @@ def build_graph(night, plan, output, *, folder=None, cosmic_rays=True, coadd=Fal
         what = (folder, str(output), item, profile, cosmic_rays, pixels)
         graph.add(f"science:{item.input}", make_science, *what, needs=needs)
     if coadd:
-        add_coadds(graph, night, plan, output)
+        run.notes += add_coadds(graph, night, plan, output)
     return graph, run
 
 

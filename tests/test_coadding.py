@@ -723,9 +723,12 @@ class TestNight:
         assert str(reduced[1].output) not in json.dumps(entry)
 
     def test_single_frames_are_told_of(self, reduced):
-        notes = [note for note in reduced[1].run["notes"] if "one frame only" in note]
-        assert len(notes) == 2
-        assert all("Cat" in note for note in notes)
+        """In one line, and they are no tasks that every run tries again."""
+        (note,) = (note for note in reduced[1].run["notes"] if "one frame only" in note)
+        assert note.count("Cat") == 2
+        assert note.startswith("coadd: not made of one frame only: ")
+        assert reduced[1].run["resumed"]["words"] == "" if "resumed" in reduced[1].run else True
+        assert not any(name.startswith("coadd:Cat") for name in reduced[1].run["timings"])
 
     def test_stars_lie_on_each_other(self, reduced):
         _, result, truth, _ = reduced

@@ -215,7 +215,10 @@ class TestPlanFile:
 
     def test_edited_plan_is_done(self, raw, tmp_path):
         path = tmp_path / "plan.toml"
-        assert run("plan", raw.folder, "-o", path).exit_code == 0
+        result = run("plan", raw.folder, "-o", path)
+        assert result.exit_code == 0
+        assert f"plan: {path}: " in result.stdout
+        assert f"reduce {raw.folder} OUT --plan {path}" in result.stdout
         text = path.read_text().replace('    "bias_001.fits",\n', "").replace('dark = "dark_60s"\n', "")
         path.write_text(text)
         assert reduce(raw.folder, tmp_path / "out", "--plan", path).exit_code == 0
@@ -527,6 +530,17 @@ class TestOutput:
         ]
         first, second = (result.science[name] for name in ("science_V_001.fits", "sub/science_V_001.fits"))
         assert np.array_equal(first.data, second.data)
+
+
+def test_files_with_the_same_to_tell_share_a_line(raw, tmp_path):
+    """Flats that all are zero, and a first run in which something fails keeps nothing."""
+    for path in raw.paths("flat"):
+        builders.all_zero(raw.folder / path)
+    result = run("reduce", raw.folder, tmp_path / "out")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("rejected: ")]
+    assert len(lines) == 1
+    assert all(path in lines[0] for path in raw.paths("flat"))
+    assert "as they were" not in result.stdout
 
 
 class TestCommandLine:

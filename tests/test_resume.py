@@ -14,8 +14,9 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 
-from ccdnight import Night, Reduction
+from ccdnight import Night, Reduction, tasks
 from ccdnight.cli import main
+from ccdnight.exceptions import InputError
 from ccdnight.journal import Journal
 
 QUIET = {"progress": False, "workers": 1}
@@ -82,6 +83,18 @@ class TestSecondRun:
         again = reduce(raw, tmp_path / "out")
         assert again.run["resumed"]["made"] == {"master:flat_V": "its file was missing"}
         assert products(tmp_path / "out") == before
+
+    def test_what_cannot_be_made_is_not_made_anew(self, raw, tmp_path, monkeypatch):
+        """A first run keeps nothing, and a second has nothing to do that it could."""
+
+        def fail(*_):
+            msg = "no"
+            raise InputError(msg)
+
+        monkeypatch.setattr(tasks, "make_mask", fail)
+        assert reduce(raw, tmp_path / "out").run["resumed"]["words"] == ""
+        words = reduce(raw, tmp_path / "out").run["resumed"]["words"]
+        assert words == "nothing else to do: all 5 products are as they were"
 
     def test_a_changed_product(self, raw, tmp_path):
         """Size and time may be those of before."""

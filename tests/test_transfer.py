@@ -308,8 +308,8 @@ class TestSettle:
     def test_words(self):
         words = settle("gain", "electron/adu", 2.0, 0.001, 2.0, 1.1).words
         assert words == (
-            "gain in electron/adu: measured 2 +- 0.001, profile 2, header 1.1; the header cannot be right; 2, of the "
-            "profile, is used"
+            "gain in electron/adu: measured 2.0000 +- 0.0010, profile 2, header 1.1; the header cannot be right; "
+            "2, of the profile, is used"
         )
         assert settle("gain", "electron/adu", 2.0, 0.001, 2.0, 2.001).words == ""
         assert "the number of a gain setting" in settle("gain", "electron/adu", 1.78, 0.001, None, 1.0).words

@@ -48,8 +48,10 @@ def detector(raw, profile, output, as_json):
 
 
 def _tell_detector(entry):
-    names = (entry["detector"], entry["amplifier"], entry["binning"], entry["read_mode"])
-    click.echo(f"detector {' '.join(name for name in names if name)}".rstrip())
+    of_it = "amplifier " if entry["detector"] else ""
+    parts = (("", "detector"), (of_it, "amplifier"), ("binning ", "binning"), ("read mode ", "read_mode"))
+    names = [word + entry[key] for word, key in parts if entry[key]]
+    click.echo(f"detector {', '.join(names)}".rstrip())
     for name in ("gain", "read_noise"):
         others = [f"{who} {_told(entry[who][name])}" for who in ("header", "profile")]
         used = entry["used"][name]
@@ -69,7 +71,7 @@ def _tell_detector(entry):
 def _told(number):
     """A number as a person writes it: two digits of the error."""
     if not isinstance(number, dict):
-        return "unknown" if number is None else f"{number:g}"
+        return "unknown" if number is None else f"{number:.4g}"
     if number["value"] is None:
         return "unknown"
     if not number.get("error"):

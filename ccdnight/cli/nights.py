@@ -23,6 +23,9 @@ from ccdnight.exceptions import InputError
 
 __all__ = ["frames", "plan", "reduce", "report", "verify"]
 
+#: Files that a line names; night.ecsv has them all.
+_NAMED = 8
+
 
 @click.command()
 @raw_folder
@@ -50,7 +53,7 @@ def frames(raw, profile, as_json):
 def _table_lines(table):
     """The table without columns that are empty throughout."""
     names = [name for name in table.colnames if any(str(value) not in ("", "--") for value in table[name])]
-    return table[names].pformat(max_lines=-1, max_width=-1, show_unit=False, align="<") if names else []
+    return table[names].pformat(max_lines=-1, max_width=-1, align="<") if names else []
 
 
 _choices = {
@@ -108,6 +111,10 @@ def plan(raw, profile, policy, output, as_json, **choices):
     if not output:
         click.echo(made.to_toml(), nl=False)
     tell_notes(made.notes)
+    if output:
+        counts = f"{len(made.masters)} masters, {len(made.science)} science frames, {len(made.unused)} inputs not used"
+        click.echo(f"plan: {output}: {counts}")
+        click.echo(f"when it is as you want it: ccdnight reduce {raw} OUT --plan {output}")
 
 
 @click.command()
@@ -232,6 +239,16 @@ def _summary(result):
     }
 
 
+def _together(told):
+    """Lines about files, those with the same to tell in one."""
+    groups = {}
+    for path, fate, reason in told:
+        groups.setdefault((fate, reason), []).append(path)
+    for (fate, reason), paths in groups.items():
+        more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        yield f"{fate}: {', '.join(paths[:_NAMED])}{more}: {reason}"
+
+
 def _tell(result):
     counts = result.counts
     if result.run["resumed"]["words"]:
@@ -245,11 +262,15 @@ def _tell(result):
     if result.coadds:
         click.echo(f"coadds: {', '.join(result.coadds)}, in {result.output}/coadd")
     click.echo(f"report: {result.output / 'report.html'}")
-    for row in result.failures:
-        click.echo(f"{row['fate']}: {row['path']}: {row['reason']}", err=True)
-    for path, problem in result.run["problems"].items():
-        click.echo(f"problem: {path}: {problem}", err=True)
-    tell_notes(result.run["notes"])
+    reasons = [(str(row["path"]), str(row["fate"]), str(row["reason"])) for row in result.failures]
+    for line in _together([*reasons, *((path, "problem", text) for path, text in result.run["problems"].items())]):
+        click.echo(line, err=True)
+    # A science frame that failed has been told of.
+    tell_notes(
+        note
+        for note in result.run["notes"]
+        if not (note.startswith("science:") and any(reason in note for _, _, reason in reasons))
+    )
     for name, trace in list(result.run["errors"].items())[:1]:
         click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)
     if not result.masters and not result.science:

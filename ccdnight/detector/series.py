@@ -265,8 +265,8 @@ class Series:
         if 0 < min(self._likeness(pair) for pair in chosen) < _UNLIKE:
             one, other = min(chosen, key=self._likeness)
             levels = f"{self.levels[one]:.0f} and {self.levels[other]:.0f} adu"
-            words = f"{self.names[one]} and {self.names[other]} differ in level ({levels} above the bias): that is "
-            self._tell(words + "allowed for, but not that their light may have had another pattern")
+            words = f"{self.names[one]} and {self.names[other]} differ in level ({levels} above the bias): the gain "
+            self._tell(words + "that is measured from them allows for that, but not for light of another pattern")
         return chosen
 
     def _likeness(self, pair):

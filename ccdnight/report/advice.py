@@ -71,7 +71,7 @@ _ANY = "Look at the frames that it names; if it is right, nothing has to be done
 _TOLD = (
     r"^bias from the overscan",
     r"^no science frames",
-    r"it has one frame only",
+    r"one frame only",
     r"profile: its sections",
     r"^[^:]*: the frames are dithered",
 )
