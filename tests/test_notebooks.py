@@ -39,7 +39,7 @@ def test_notebook_runs(path, tmp_path):
 
     A last line that is a value is shown as a notebook would: its HTML is made.
     """
-    lines = ["import ast, matplotlib", "matplotlib.use('agg')", "space = {}", f"cells = {code_of(path)!r}"]
+    lines = ["import ast, io, matplotlib", "matplotlib.use('agg')", "space = {}", f"cells = {code_of(path)!r}"]
     lines += [
         "for cell in cells:",
         "    body = ast.parse(cell).body",
@@ -50,7 +50,7 @@ def test_notebook_runs(path, tmp_path):
         "        if hasattr(value, '_repr_html_'):",
         "            assert value._repr_html_()",
         "        if hasattr(value, 'figure'):",
-        "            value.figure.canvas.draw()",
+        "            value.figure.savefig(io.BytesIO())",
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "error", "-c", "\n".join(lines)]

@@ -1,5 +1,6 @@
 """Figures: what they show of known frames, text that is not mathematics, frames of any size at once."""
 
+import io
 import subprocess
 import sys
 
@@ -55,7 +56,7 @@ def test_show_of_arrays_masked_arrays_and_ccd(stretch):
     for frame in (ccd, ccd.data, masked, ccd.data.astype(">i2"), ccd.data.astype(np.uint16)):
         ax = Figure().add_subplot()
         assert plots.show(frame, ax, stretch=stretch) is ax
-        ax.figure.canvas.draw()
+        ax.figure.savefig(io.BytesIO())
         assert ax.get_ylabel() == "row [pixel]"
 
 
@@ -63,12 +64,12 @@ def test_text_of_headers_is_no_mathematics():
     """A heading with half a formula is drawn as it stands."""
     ax = plots.show(make_image(meta={"OBJECT": HOSTILE, "FILTER": "g\n"}))
     assert ax.get_title() == f"{HOSTILE}, g"
-    plots.show(make_image(), title="$x_").figure.canvas.draw()
+    plots.show(make_image(), title="$x_").figure.savefig(io.BytesIO())
     labelled = plots.plot_profile(make_image(), axis=0, label=HOSTILE)
     labelled.legend()
-    labelled.figure.canvas.draw()
-    ax.figure.canvas.draw()
-    plots.show(make_image(), sections={HOSTILE: "[1:9,1:9]"}).figure.canvas.draw()
+    labelled.figure.savefig(io.BytesIO())
+    ax.figure.savefig(io.BytesIO())
+    plots.show(make_image(), sections={HOSTILE: "[1:9,1:9]"}).figure.savefig(io.BytesIO())
 
 
 def test_masked_pixels_of_masked_arrays_are_white_and_not_counted():
@@ -103,6 +104,23 @@ def test_a_single_flagged_pixel_of_a_large_frame_is_seen():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cosmic ray"]
     assert len(plots.show(ccd, flags=True).images) == 3
     assert len(plots.show(ccd).images) == 1
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (30, 400), (400, 60)])
+def test_the_legend_covers_no_pixel(shape):
+    """Nor the name of the axis, and it lies in the figure."""
+    ccd = make_image(shape, meta={"DATASEC": "[1:50,1:20]"})
+    ccd.flags = np.zeros(ccd.data.shape, np.uint16)
+    for column, flag in enumerate(FLAGS.values()):
+        ccd.flags[5, column] = flag.value
+    ax = plots.show(ccd, flags=True, sections=True)
+    ax.figure.savefig(io.BytesIO(), dpi=ax.figure.dpi)
+    legend = ax.get_legend().get_window_extent()
+    assert len(ax.get_legend().get_texts()) == len(FLAGS) + 1
+    assert not legend.overlaps(ax.get_window_extent())
+    assert not legend.overlaps(ax.xaxis.label.get_window_extent())
+    assert ax.figure.bbox.y0 <= legend.y0
+    assert legend.y1 <= ax.get_window_extent().y0
 
 
 def test_a_mask_without_flags_is_overlaid():
@@ -145,8 +163,8 @@ def test_errors_say_what_is_allowed(call, words):
 
 def test_all_values_equal_or_bad_still_draw():
     for data in (np.full((5, 5), 3.0), np.full((5, 5), np.nan), np.zeros((1, 1), np.uint8)):
-        plots.show(data).figure.canvas.draw()
-        plots.plot_profile(data, axis=1).figure.canvas.draw()
+        plots.show(data).figure.savefig(io.BytesIO())
+        plots.plot_profile(data, axis=1).figure.savefig(io.BytesIO())
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -159,6 +177,27 @@ def test_profile_is_the_median_of_a_region(axis):
     part = np.where(ccd.mask, np.nan, ccd.data)[5:40, 10:50]
     np.testing.assert_allclose(line.get_ydata(), np.nanmedian(part, axis=axis))
     assert line.get_xdata()[0] == (10 if axis == 0 else 5)
+
+
+def test_a_hot_column_does_not_flatten_a_profile():
+    """The others are seen, also when a second frame is drawn over the first; the axis says what is beyond it."""
+    data = np.random.default_rng(1).normal(1000, 5, (50, 300))
+    data[:, :15] += 200  # a gradient is no outlier
+    calm = plots.plot_profile(data, axis=0)
+    assert calm.get_ylim()[1] > 1190
+    assert not calm.texts
+    data[:, 77] = 60000
+    ax = plots.plot_profile(data, axis=0)
+    assert plots.plot_profile(data + 10, axis=0, ax=ax) is ax
+    assert 900 < ax.get_ylim()[0] < ax.get_ylim()[1] < 1300
+    assert [text.get_text() for text in ax.texts] == ["2 beyond the axis, as far as 60010"]
+
+
+def test_histogram_tells_the_median_with_its_unit():
+    rng = np.random.default_rng(1)
+    ccd = CCDData(rng.normal(289.56, 20, (100, 100)), unit="electron")
+    (text,) = plots.plot_histogram(ccd).get_legend().get_texts()
+    assert text.get_text() == f"median {np.median(ccd.data):.1f} electron"
 
 
 def test_clipped_profile_is_the_sky():

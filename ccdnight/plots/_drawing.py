@@ -15,6 +15,7 @@ __all__ = [
     "GRAY",
     "GREEN",
     "ORANGE",
+    "leave_out_extremes",
     "new_axes",
     "new_figure",
     "one_of",
@@ -28,6 +29,10 @@ __all__ = [
 #: Colors that are told apart by the color-blind too (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#666666"
 CYCLE = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+
+#: Points that lie further from the middle of a profile than so many of its spreads are beyond the axis; where there
+#: are fewer points than this each of them counts.
+_FAR, _MANY, _BEYOND = 5.0, 100, "beyond the axis"
 
 
 def new_axes(ax, figsize=(7, 5)):
@@ -98,6 +103,32 @@ def printable(text):
     str
     """
     return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def leave_out_extremes(ax):
+    """
+    Limits that a few hot columns do not decide: beside one of 60,000 adu nothing else would be seen.
+
+    Parameters
+    ----------
+    ax : `~matplotlib.axes.Axes`
+        With the lines; how many points are beyond is written into a corner.
+    """
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
+    values = values[np.isfinite(values)]
+    for old in [text for text in ax.texts if text.get_gid() == _BEYOND]:
+        old.remove()
+    if values.size < _MANY:
+        return
+    low, high = np.percentile(values, (0.5, 99.5))
+    near = np.abs(values - (low + high) / 2) <= _FAR * (high - low)
+    if near.all() or not high > low:
+        return
+    least, most = values[near].min(), values[near].max()
+    ax.set_ylim(least - 0.05 * (most - least), most + 0.12 * (most - least))
+    furthest = values[~near][np.argmax(np.abs(values[~near] - (low + high) / 2))]
+    words = f"{(~near).sum()} beyond the axis, as far as {furthest:.5g}"
+    ax.text(0.99, 0.98, words, transform=ax.transAxes, ha="right", va="top", fontsize="small", color=GRAY, gid=_BEYOND)
 
 
 def pixels_of(frame, name="ccd"):

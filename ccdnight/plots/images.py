@@ -1,5 +1,7 @@
 """A frame as a picture."""
 
+import math
+
 import numpy as np
 
 from ccdnight._sections import parse_section
@@ -12,6 +14,8 @@ __all__ = ["show"]
 
 #: Header cards whose sections are drawn on request.
 _SECTIONS = ("DATASEC", "BIASSEC", "TRIMSEC")
+#: Legend: so many entries a row, so many points below the picture (ticks and name of the axis are above it).
+_KEYS, _UNDER = 3, 38
 
 
 def show(ccd, ax=None, *, stretch="zscale", flags=False, sections=False, limits=None, title=None, cmap="gray"):
@@ -64,6 +68,7 @@ def show(ccd, ax=None, *, stretch="zscale", flags=False, sections=False, limits=
     names = _flag_names(flags)
     # A figure as high as the frame needs: wide frames would lie in a large white page.
     height = min(8.0, max(2.4, 5.2 * data.shape[0] / data.shape[1] + 1.0))
+    height += 0.3 * math.ceil(len(names) / _KEYS) if names else 0.3 if sections else 0.0
     ax, size = new_axes(ax, (6.5, height)), block_size(data.shape)
     small = block_mean(data, mask if isinstance(ccd, np.ma.MaskedArray) else None, size)
     extent = (-0.5, data.shape[1] - 0.5, -0.5, data.shape[0] - 0.5)
@@ -78,8 +83,17 @@ def show(ccd, ax=None, *, stretch="zscale", flags=False, sections=False, limits=
     ax.set(xlim=extent[:2], ylim=extent[2:], xlabel="column [pixel]", ylabel="row [pixel]")
     ax.set_title(_heading(ccd) if title is None else printable(title), parse_math=False)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize="small", loc="upper right")
+        _legend_below(ax)
     return ax
+
+
+def _legend_below(ax):
+    """A legend under the names of the columns: over the picture it would cover pixels."""
+    from matplotlib.transforms import ScaledTranslation
+
+    under = ax.transAxes + ScaledTranslation(0, -_UNDER / 72, ax.figure.dpi_scale_trans)
+    how = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": under, "borderaxespad": 0}
+    ax.legend(fontsize="small", ncols=_KEYS, columnspacing=1.2, handlelength=1.5, **how)
 
 
 def _norm(small, stretch, limits):

@@ -1,5 +1,7 @@
 """Levels along a frame: profiles, overscan, histogram, the sky before and after."""
 
+import math
+
 import numpy as np
 from astropy.nddata import CCDData
 
@@ -10,6 +12,7 @@ from ccdnight.plots._drawing import (
     CYCLE,
     GRAY,
     ORANGE,
+    leave_out_extremes,
     new_axes,
     new_figure,
     one_of,
@@ -79,6 +82,7 @@ def plot_profile(ccd, *, axis, region=None, statistic="median", ax=None, label=N
     color = CYCLE[len(ax.lines) % len(CYCLE)]
     ax.plot(np.arange(start, start + len(level)), level, color=color, lw=0.9, label=name)
     ax.set(xlabel=_ALONG[axis], ylabel=plain(f"{statistic} {unit_of(ccd)}"))
+    leave_out_extremes(ax)
     return ax
 
 
@@ -254,10 +258,17 @@ def plot_histogram(ccd, *, region=None, bins=None, ax=None):
     ax = new_axes(ax, (7, 4))
     ax.hist(pixels, bins=_bins(pixels, low, high, bins), histtype="stepfilled", color=BLUE, log=True)
     middle = np.median(pixels)
-    ax.axvline(middle, color=ORANGE, lw=1.5, label=f"median {middle:.6g}")
+    unit = str(getattr(ccd, "unit", "") or "")
+    ax.axvline(middle, color=ORANGE, lw=1.5, label=plain(f"median {_rounded(middle, low, high)} {unit}".strip()))
     ax.set(xlabel=plain(unit_of(ccd)), ylabel="pixels")
     ax.legend(fontsize="small")
     return ax
+
+
+def _rounded(level, low, high):
+    """A level to a thousandth of what is drawn; more digits nobody sees."""
+    spread = (high - low) / 1000
+    return f"{level:.6g}" if not spread > 0 else f"{level:.{max(0, math.ceil(-math.log10(spread)))}f}"
 
 
 def _bins(pixels, low, high, bins):
