@@ -46,6 +46,17 @@ class Combiner(ccdproc.Combiner):
     ------
     TypeError
         If they are no CCDData, or differ in shape or unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight import Combiner
+    >>> frames = [CCDData(np.full((4, 4), level), unit="adu") for level in (10.0, 11.0, 12.0, 900.0)]
+    >>> combiner = Combiner(frames)
+    >>> combiner.minmax_clipping(max_clip=100)
+    >>> combiner.average_combine().data[0, 0]
+    np.float64(11.0)
     """
 
     def __init__(self, ccd_iter, dtype=None, **options):

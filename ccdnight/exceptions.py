@@ -40,11 +40,23 @@ __all__ = [
 
 
 class CcdnightError(Exception):
-    """Base of every error that ccdnight raises on purpose."""
+    """
+    Base of every error that ccdnight raises on purpose.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class InputError(CcdnightError, ValueError):
-    """Input that cannot be used."""
+    """
+    Input that cannot be used.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class FrameError(InputError):
@@ -59,6 +71,10 @@ class FrameError(InputError):
         What is wrong, with the value found and what is allowed.
     remedy : str, optional
         What can be done about it.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
     """
 
     def __init__(self, path, reason, remedy=""):
@@ -70,11 +86,23 @@ class FrameError(InputError):
 
 
 class SectionError(InputError):
-    """A section that is not one, or that does not fit its frame."""
+    """
+    A section that is not one, or that does not fit its frame.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class AlreadyAppliedError(InputError):
-    """A step that has been applied to this frame before."""
+    """
+    A step that has been applied to this frame before.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class ProfileError(CcdnightError, ValueError):
@@ -85,6 +113,10 @@ class ProfileError(CcdnightError, ValueError):
     ----------
     problems : str or list of str
         One sentence for each mistake.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
     """
 
     def __init__(self, problems):
@@ -96,27 +128,63 @@ class ProfileError(CcdnightError, ValueError):
 
 
 class PlanError(CcdnightError, ValueError):
-    """A plan that cannot be read or carried out."""
+    """
+    A plan that cannot be read or carried out.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class MeasurementError(CcdnightError, ValueError):
-    """Frames from which nothing sensible can be measured."""
+    """
+    Frames from which nothing sensible can be measured.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class OutputError(CcdnightError, OSError):
-    """The environment failed: no space, no permission. Files that were finished are whole; run it again."""
+    """
+    The environment failed: no space, no permission. Files that were finished are whole; run it again.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class OutputLockedError(OutputError):
-    """Another run holds the output folder."""
+    """
+    Another run holds the output folder.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class CcdnightWarning(UserWarning):
-    """Base of the warnings of ccdnight."""
+    """
+    Base of the warnings of ccdnight.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 class FrameWarning(CcdnightWarning):
-    """Something in a frame is not as it should be, and was put right."""
+    """
+    Something in a frame is not as it should be, and was put right.
+
+    Examples
+    --------
+    When it comes and how it is caught is in :doc:`/user_guide/errors`.
+    """
 
 
 _PACKAGE = os.path.dirname(__file__)

@@ -42,6 +42,15 @@ class Outcome:
         Traceback of an error that is not the input's; '' otherwise.
     seconds : float
         How long it took.
+
+    Examples
+    --------
+    >>> from ccdnight.execution import TaskGraph, run_graph
+    >>> graph = TaskGraph()
+    >>> graph.add("half", lambda outcomes: 1 / 0)
+    >>> outcome = run_graph(graph, workers=1)["half"]
+    >>> outcome.ok, type(outcome.error).__name__
+    (False, 'ZeroDivisionError')
     """
 
     name: str
@@ -71,6 +80,15 @@ class Task:
         Plain values and file names, so that a task can be sent elsewhere.
     needs : tuple of str
         Tasks that must have ended before.
+
+    Examples
+    --------
+    >>> from ccdnight.execution import TaskGraph
+    >>> graph = TaskGraph()
+    >>> graph.add("bias", print, "made")
+    >>> graph.add("flat", print, "made", needs=["bias"])
+    >>> graph.tasks["flat"].needs
+    ('bias',)
     """
 
     name: str
@@ -81,7 +99,18 @@ class Task:
 
 @dataclass
 class TaskGraph:
-    """Tasks in the order in which they were added; a task can need only what was added before it."""
+    """
+    Tasks in the order in which they were added; a task can need only what was added before it.
+
+    Examples
+    --------
+    >>> from ccdnight.execution import TaskGraph, run_graph
+    >>> graph = TaskGraph()
+    >>> graph.add("bias", lambda outcomes: 1000)
+    >>> graph.add("flat", lambda level, outcomes: level - outcomes["bias"].value, 21000, needs=["bias"])
+    >>> run_graph(graph, workers=1)["flat"].value
+    20000
+    """
 
     tasks: dict = field(default_factory=dict)
 

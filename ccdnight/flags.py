@@ -20,6 +20,12 @@ class Flag:
         The bit.
     meaning : str
         In words.
+
+    Examples
+    --------
+    >>> from ccdnight.flags import FLAGS
+    >>> FLAGS["SATURATED"].value, FLAGS["COSMIC_RAY"].meaning
+    (2, 'hit by a cosmic ray')
     """
 
     name: str

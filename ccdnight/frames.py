@@ -64,6 +64,24 @@ class FrameCollection(ccdproc.ImageFileCollection):
     ------
     InputError
         If the folder does not exist.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight import FrameCollection
+    >>> folder, rng = TemporaryDirectory(), np.random.default_rng(1)
+    >>> for number in range(3):
+    ...     header = fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "DATE-OBS": f"2024-01-01T18:0{number}:00"})
+    ...     pixels = rng.normal(1000, 5, (64, 80)).astype(np.int16)
+    ...     fits.PrimaryHDU(pixels, header).writeto(f"{folder.name}/bias_{number}.fits")
+    >>> collection = FrameCollection(folder.name)
+    >>> collection.frames["kind"].tolist()
+    ['bias', 'bias', 'bias']
+    >>> [round(level, -1) for level in collection.measure()["level"].tolist()]  # adu; the pixels are looked at now
+    [1000.0, 1000.0, 1000.0]
+    >>> folder.cleanup()
     """
 
     def __init__(

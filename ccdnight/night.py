@@ -45,10 +45,22 @@ class Night:
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
     >>> from ccdnight import Night
-    >>> night = Night("2016-01-15/")               # doctest: +SKIP
-    >>> result = night.reduce("reduced/")          # doctest: +SKIP
-    >>> result.science["ccd.037.0.fits"]           # doctest: +SKIP
+    >>> folder, rng = TemporaryDirectory(), np.random.default_rng(1)
+    >>> for number in range(3):
+    ...     header = fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "DATE-OBS": f"2024-01-01T18:0{number}:00"})
+    ...     pixels = rng.normal(1000, 5, (64, 80)).astype(np.int16)
+    ...     fits.PrimaryHDU(pixels, header).writeto(f"{folder.name}/bias_{number}.fits")
+    >>> night = Night(folder.name)
+    >>> len(night.frames), [master.name for master in night.plan().masters]
+    (3, ['bias', 'badpixels'])
+    >>> result = night.reduce(folder.name + "/reduced", progress=False)
+    >>> result.masters["bias"].meta["NCOMBINE"]
+    3
+    >>> folder.cleanup()
     """
 
     def __init__(self, source, *, profile=None):

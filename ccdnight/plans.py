@@ -137,6 +137,24 @@ class Plan:
         Every other input.
     notes : tuple of str
         What an observer should know: choices made and things missing.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight import Night, Plan
+    >>> folder, rng = TemporaryDirectory(), np.random.default_rng(1)
+    >>> for number in range(3):
+    ...     header = fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "DATE-OBS": f"2024-01-01T18:0{number}:00"})
+    ...     pixels = rng.normal(1000, 5, (64, 80)).astype(np.int16)
+    ...     fits.PrimaryHDU(pixels, header).writeto(f"{folder.name}/bias_{number}.fits")
+    >>> plan = Night(folder.name).plan()
+    >>> [(master.name, len(master.inputs)) for master in plan.masters]  # the mask is made of the master
+    [('bias', 3), ('badpixels', 0)]
+    >>> Plan.from_toml(plan.to_toml()) == plan
+    True
+    >>> folder.cleanup()
     """
 
     profile: str

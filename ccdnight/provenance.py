@@ -62,6 +62,12 @@ class StepRecord:
         JSON object of what the step was told.
     version : str
         Version of ccdnight.
+
+    Examples
+    --------
+    >>> from ccdnight.provenance import StepRecord
+    >>> StepRecord(file="bias_1.fits", role="raw", step="make_bias").role
+    'raw'
     """
 
     file: str = ""

@@ -31,6 +31,13 @@ class Products(Mapping):
         Where they lie.
     files : dict of str to str
         Name to file, relative to the folder.
+
+    Examples
+    --------
+    >>> from ccdnight.reduction import Products
+    >>> science = Products("reduced", {"ccd.037.0.fits": "science/ccd.037.0.fits"})
+    >>> list(science), science.path("ccd.037.0.fits").as_posix()  # nothing is read yet
+    (['ccd.037.0.fits'], 'reduced/science/ccd.037.0.fits')
     """
 
     def __init__(self, folder, files):
@@ -93,6 +100,25 @@ class Reduction:
     pictures : dict
         Small pictures of the products by their files, made while the pixels were in memory; empty where the folder
         was opened again.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight import Night, Reduction
+    >>> folder, rng = TemporaryDirectory(), np.random.default_rng(1)
+    >>> for number in range(3):
+    ...     header = fits.Header({"IMAGETYP": "bias", "EXPTIME": 0.0, "DATE-OBS": f"2024-01-01T18:0{number}:00"})
+    ...     pixels = rng.normal(1000, 5, (64, 80)).astype(np.int16)
+    ...     fits.PrimaryHDU(pixels, header).writeto(f"{folder.name}/bias_{number}.fits")
+    >>> result = Night(folder.name).reduce(folder.name + "/reduced", progress=False)
+    >>> result.counts["used"], list(result.masters)
+    (3, ['bias', 'badpixels'])
+    >>> again = Reduction.open(folder.name + "/reduced")
+    >>> set(again.verify()["status"].tolist())
+    {'ok'}
+    >>> folder.cleanup()
     """
 
     output: Path

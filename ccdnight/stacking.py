@@ -47,6 +47,13 @@ class NoiseModel:
         Relative noise, for flats whose pattern is not quite the same; it counts for the rejection alone.
     pedestal : float
         Bias level that is still in the frames, in adu after scaling.
+
+    Examples
+    --------
+    >>> from ccdnight.stacking import NoiseModel
+    >>> model = NoiseModel(read_noise=5.5, gain=2.0, pedestal=1000.0)  # adu, electron/adu, adu
+    >>> model.sensitivity
+    0.0
     """
 
     read_noise: object
@@ -105,6 +112,20 @@ class Stack:
         uint16, the same of each pixel, where asked for.
     keep : `~numpy.ndarray` or None
         bool, shape ``(n, ny, nx)``: which values were used, where asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.stacking import stack
+    >>> class Frame:
+    ...     shape = (4, 4)
+    ...     def __init__(self, level):
+    ...         self.level = level
+    ...     def rows(self, part):
+    ...         return np.full((4, 4), self.level, np.float32)[part], np.zeros((4, 4), np.uint16)[part]
+    >>> found = stack([Frame(10), Frame(12), Frame(11), Frame(900)], reject="minmax")
+    >>> int(found.count[0, 0]), found.low, found.high
+    (2, 16, 16)
     """
 
     data: np.ndarray

@@ -75,6 +75,57 @@ def has_example(name, text):
     return any(called.search(line) and "+SKIP" not in line for line in lines)
 
 
+def public_classes():
+    """Classes of the package and of its public modules, each under the first name it has."""
+    found = {}
+    for module in ("", *MODULES):
+        home = importlib.import_module(f"ccdnight.{module}".rstrip("."))
+        for name in home.__all__:
+            if inspect.isclass(getattr(home, name)):
+                found.setdefault(getattr(home, name), f"{module}.{name}".lstrip("."))
+    return {name: item for item, name in found.items()}
+
+
+def shows_a_class(name, text):
+    """
+    Whether the words of a class have lines that run, or link to a page that names it and has such lines.
+
+    Results are not made by those who use them, so that the class itself need not be called.
+    """
+    section = re.search(r"^Examples\n-+\n(.*)", text, re.MULTILINE | re.DOTALL)
+    if section is None:
+        return False
+    running = re.compile(r"^ *>>> (?!.*\+SKIP)(?!(?:import|from) )", re.MULTILINE)
+    if running.search(section[1]):
+        return True
+    pages = [(DOCS / f"{page}.rst").read_text("utf-8") for page in re.findall(r":doc:`/([\w/]+)`", section[1])]
+    named = re.compile(rf"\b{name.rpartition('.')[2]}\b")
+    return any(named.search(page) and running.search(page) for page in pages)
+
+
+def test_every_public_class_has_an_example():
+    """In its own docstring, or on the page that the docstring links to; doctest runs both."""
+    found = public_classes()
+    assert len(found) > 40
+    # Inherited words would be those of another class.
+    assert [name for name, item in found.items() if not shows_a_class(name, inspect.cleandoc(item.__doc__ or ""))] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One flag.", False),
+        ("One flag.\n\nExamples\n--------\n>>> from ccdnight.flags import Flag", False),
+        ("One flag.\n\nExamples\n--------\n>>> FLAGS['BLEED'].value  # doctest: +SKIP", False),
+        ("One flag.\n\nExamples\n--------\n>>> FLAGS['BLEED'].value\n32", True),
+        ("One flag.\n\nExamples\n--------\nSee :doc:`/user_guide/resume`.", False),
+        ("One flag.\n\nExamples\n--------\nSee :doc:`/user_guide/simulate`.", False),
+    ],
+)
+def test_what_counts_as_an_example_of_a_class(text, expected):
+    assert shows_a_class("flags.Flag", text) is expected
+
+
 def test_every_public_function_has_an_example():
     """It calls the function, in the docstring or on the page that the docstring links to; doctest runs both."""
     found = public_functions()

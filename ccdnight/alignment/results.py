@@ -46,6 +46,13 @@ class FrameTransform:
         ``reference = matrix @ (x, y) + offset`` in 0-based pixels, the linear part of the transformation.
     vectors : `~numpy.ndarray`
         Position in the reference and residual of each star, shape ``(n, 4)``: x, y, dx, dy.
+
+    Examples
+    --------
+    >>> from ccdnight.alignment import FrameTransform
+    >>> moved = FrameTransform("b.fits", aligned=True, dx=12.2, dy=-7.5, stars=20, residual=0.04)
+    >>> moved.plain()["dx"], moved.plain()["fwhm"]  # for JSON: what is not known is None
+    (12.2, None)
     """
 
     name: str
@@ -126,6 +133,10 @@ class Alignment(Sequence):
         What is to be known.
     absolute : str
         How good absolute positions are.
+
+    Examples
+    --------
+    What `align` returns; one of two frames is looked at in :doc:`/user_guide/coadd`.
     """
 
     def __init__(self, frames, transforms, reference, *, coordinates, opened, notes=(), absolute=""):

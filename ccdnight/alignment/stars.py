@@ -43,6 +43,19 @@ class Stars:
         Signal to noise of `flux`.
     fwhm : float
         Median full width at half maximum in pixels, of the Gaussian that fits; NaN without stars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.alignment import detect_stars
+    >>> from ccdnight.products import make_ccd
+    >>> y, x = np.mgrid[:128, :128]
+    >>> image = np.random.default_rng(1).normal(200, 10, (128, 128))
+    >>> for column, light in ((30, 3000), (60, 9000)):
+    ...     image += light * np.exp(-((x - column) ** 2 + (y - 50) ** 2) / 8)
+    >>> stars = detect_stars(make_ccd(image, unit="electron"))
+    >>> len(stars.x), round(float(stars.x[0]))  # the brightest first
+    (2, 60)
     """
 
     x: np.ndarray

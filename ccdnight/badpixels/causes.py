@@ -24,6 +24,12 @@ class Cause:
         In words.
     flags : tuple of str
         Flags that such a pixel gives the frame, see `ccdnight.flags.FLAGS`.
+
+    Examples
+    --------
+    >>> from ccdnight.badpixels import CAUSES
+    >>> CAUSES["NOISY"].value, CAUSES["NOISY"].flags
+    (1, ('BAD_PIXEL',))
     """
 
     name: str

@@ -39,6 +39,17 @@ class BiasMeasurement(Measurement):
         Where.
     amplifiers : tuple of BiasMeasurement
         Of all amplifiers; empty where there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_bias
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu") for _ in range(3)]
+    >>> found = measure_bias(biases)
+    >>> found.frames, round(found.level.value), found.column_profile.shape
+    (3, 1000, (256,))
     """
 
     level: u.Quantity

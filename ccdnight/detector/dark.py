@@ -41,6 +41,18 @@ class DarkCurrent(Measurement):
         Where.
     amplifiers : tuple of DarkCurrent
         Of all amplifiers; empty where there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import dark_current
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu", meta={"EXPTIME": 0.0}) for _ in range(3)]
+    >>> darks = [CCDData(rng.normal(1030, 5, (256, 256)), unit="adu", meta={"EXPTIME": 60.0}) for _ in range(3)]
+    >>> found = dark_current(darks, biases=biases, gain=2)
+    >>> str(found.rate.unit), bool(found.rate_error < 0.1 * found.rate)
+    ('electron / s', True)
     """
 
     rate: u.Quantity

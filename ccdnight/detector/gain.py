@@ -51,6 +51,21 @@ class GainEstimate(Measurement):
     table : `~astropy.table.Table` or None
         Level and variance, in adu, of the biases and of a frame of each pair, as a photon transfer curve has them;
         None for 'quick'.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import estimate_gain
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 3, (256, 256)), unit="adu") for _ in range(2)]
+    >>> light = [rng.poisson(40000, (256, 256)) / 2.0 for _ in range(2)]  # 2 electron/adu
+    >>> flats = [CCDData(level + rng.normal(1000, 3, (256, 256)), unit="adu") for level in light]
+    >>> found = estimate_gain(flats, biases)
+    >>> found.pairs, [card for card, _, _ in found.as_cards()]
+    (1, ['GAIN', 'GAINERR', 'RDNOISE', 'RDNERR'])
+    >>> found.table["remark"].tolist()  # `ccdnight.plots.plot_ptc` draws it
+    ['biases', 'used']
     """
 
     gain: u.Quantity = field(metadata={"card": "GAIN", "text": "gain, measured"})

@@ -36,6 +36,21 @@ class Linearity(Measurement):
         One row for each flat: file, exposure, level, departure in percent.
     region : str
         Where it was measured.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import measure_linearity
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu") for _ in range(3)]
+    >>> flats = [
+    ...     CCDData(rng.normal(1000 + 500 * seconds, 5, (256, 256)), unit="adu", meta={"EXPTIME": seconds})
+    ...     for seconds in (5.0, 10.0, 20.0, 40.0)
+    ... ]
+    >>> found = measure_linearity(flats, biases)
+    >>> len(found.table), round(found.rate.value)
+    (4, 500)
     """
 
     rate: u.Quantity

@@ -42,6 +42,19 @@ class ReadNoiseEstimate(Measurement):
         Its name; '' where there is one.
     amplifiers : tuple of ReadNoiseEstimate
         Of all amplifiers of the detector, this one, the first, among them; empty where there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import estimate_read_noise
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 5, (256, 256)), unit="adu") for _ in range(3)]
+    >>> found = estimate_read_noise(biases, gain=2)
+    >>> round(found.read_noise.value), round(found.read_noise_adu)
+    (10, 5)
+    >>> bool(found.read_noise_error < 0.01 * found.read_noise)
+    True
     """
 
     read_noise: u.Quantity

@@ -76,6 +76,21 @@ class PhotonTransfer(Measurement):
         Its name; '' where there is one.
     amplifiers : tuple of PhotonTransfer
         Of all amplifiers of the detector; empty where there is one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.nddata import CCDData
+    >>> from ccdnight.detector import fit_photon_transfer
+    >>> rng = np.random.default_rng(1)
+    >>> biases = [CCDData(rng.normal(1000, 3, (128, 128)), unit="adu") for _ in range(2)]
+    >>> light = [rng.poisson(charge, (128, 128)) / 2 for charge in (1000, 5000, 20000, 60000) for _ in range(2)]
+    >>> flats = [CCDData(level + rng.normal(1000, 3, (128, 128)), unit="adu") for level in light]
+    >>> curve = fit_photon_transfer(flats, biases, brighter_fatter=False)
+    >>> curve.levels, round(curve.read_noise.value), curve.full_well is None
+    (4, 6, True)
+    >>> curve.table.colnames[:3]
+    ['level', 'variance', 'error']
     """
 
     gain: u.Quantity = field(metadata={"card": "GAIN", "text": "gain, from photon transfer"})

@@ -28,6 +28,13 @@ class Finding:
         Standard error of a measured number.
     unit : str
         Of a measured number.
+
+    Examples
+    --------
+    >>> from ccdnight.learning import Finding
+    >>> found = Finding("amplifiers.gain", 1.79, "3 pairs of flats", error=0.01, unit="electron/adu")
+    >>> found.value, found.error
+    (1.79, 0.01)
     """
 
     key: str
@@ -50,6 +57,10 @@ class LearnedProfile(InstrumentProfile):
         Files that could not be used, and why.
     toml : str
         The profile as a commented file.
+
+    Examples
+    --------
+    What `learn_profile` returns; one that was learnt from a simulated night is in :doc:`/user_guide/simulate`.
     """
 
     findings: tuple[Finding, ...] = ()

@@ -42,6 +42,13 @@ class Amplifier:
     linearity : tuple of float
         Coefficients c1, c2, ... of the correction ``s * (1 + c1 * s + c2 * s**2 + ...)`` of a signal s in adu above
         the bias; empty where there is none.
+
+    Examples
+    --------
+    >>> from ccdnight import Amplifier
+    >>> chip = Amplifier(data="[1:1024,1:1024]", overscan="[1025:1056,1:1024]", gain=1.78, read_noise=9.4)
+    >>> chip.gain, chip.parallel_overscan
+    (1.78, 'none')
     """
 
     detector: str = ""
@@ -71,6 +78,13 @@ class KindRule:
         Header keyword to glob patterns (case ignored); every keyword must match one of its patterns.
     exposure_max : float or None
         The exposure in seconds must not be longer than this.
+
+    Examples
+    --------
+    >>> from ccdnight.profiles import KindRule
+    >>> rule = KindRule("bias", {"OBSTYPE": ("dark",)}, exposure_max=0.0)  # a dark of no time
+    >>> rule.kind, rule.exposure_max
+    ('bias', 0.0)
     """
 
     kind: str
@@ -88,6 +102,12 @@ class Dialect:
     `filter` may be the keywords of several filter wheels, whose names are joined by '+', open places left out.
     `overscan_columns` and `overscan_rows` name cards which count overscan columns at the right and
     overscan rows at the top of the frame.
+
+    Examples
+    --------
+    >>> from ccdnight.profiles import Dialect
+    >>> Dialect(exposure=("EXPTIME", "EXPOSURE"), filter=(("FILTER1", "FILTER2"),)).exposure
+    ('EXPTIME', 'EXPOSURE')
     """
 
     kind: tuple[str, ...] = ()
@@ -189,6 +209,15 @@ class Policy:
         What a flat is divided by: the half-sample mode is 'mode', 'most-common' is the most frequent value.
     scale_flats : bool
         Whether flats are brought to a common level before they are combined.
+
+    Examples
+    --------
+    >>> from ccdnight import Policy
+    >>> policy = Policy(bias="overscan")
+    >>> policy.bias, policy.minimum_flat
+    ('overscan', 3)
+    >>> policy.updated(minimum_flat=5).minimum_flat
+    5
     """
 
     bias: str = "auto"
@@ -337,6 +366,18 @@ class InstrumentProfile:
         Whether east is at the right where north is up.
     source : str
         The file it came from.
+
+    Examples
+    --------
+    >>> from ccdnight import Amplifier, InstrumentProfile
+    >>> mine = InstrumentProfile(
+    ...     "mycam",
+    ...     "The camera on our roof",
+    ...     matches={"INSTRUME": ("MyCam*",)},
+    ...     amplifiers=(Amplifier(data="[1:1024,1:1024]", gain=1.5, read_noise=8.0),),
+    ... )
+    >>> mine.amplifiers_of("")[0].read_noise
+    8.0
     """
 
     name: str

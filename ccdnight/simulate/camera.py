@@ -39,6 +39,13 @@ class Readout:
     trailing : tuple of (float, float, int)
         Fraction of the last pixel's charge in the first overscan column, columns over which it falls by
         e, and number of columns it reaches.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import Readout
+    >>> left = Readout("left", data="[1:512,1:512]", overscan="[1025:1040,1:512]", gain=1.3, read_noise=7.0)
+    >>> left.full_well
+    90000.0
     """
 
     name: str = ""
@@ -136,6 +143,16 @@ class Camera:
         Fraction of them that are electrons on crooked ways.
     readout_time : float
         Seconds; cosmic rays go on while the frame is read.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from ccdnight.simulate import night_for
+    >>> camera = night_for("nickel").camera
+    >>> camera.readouts[0].gain
+    1.78
+    >>> replace(camera, dust=0, hot_fraction=1e-3).dust  # a cleaner window over a worse detector
+    0
     """
 
     name: str

@@ -21,6 +21,14 @@ __all__ = ["Frame", "Maps", "expected_charge", "incident_light", "make_frame", "
 class Maps:
     """
     What all frames of a night share: flats by filter, dark rate, bias shape, bad pixels, stars.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import make_maps, night_for
+    >>> night = night_for("nickel")
+    >>> maps = make_maps(night, night.physics, seed=1)
+    >>> sorted(maps.flats), maps.dark.shape == maps.bias.shape
+    (['V'], True)
     """
 
     flats: dict

@@ -53,6 +53,13 @@ class Physics:
         Interference of sky lines in the filters named by the night.
     twilight_gradient, screen_gradient : bool
         Slope of the twilight sky and of the dome screen.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import Physics
+    >>> calm = Physics(cosmic_rays=False, bias_drift=False)
+    >>> calm.cosmic_rays, calm.read_noise
+    (False, True)
     """
 
     photon_noise: bool = True

@@ -53,6 +53,13 @@ class Exposure:
         See `damage`.
     fault : str
         The fault that was asked for, '' for none.
+
+    Examples
+    --------
+    >>> from ccdnight.simulate import Exposure
+    >>> exposure = Exposure("m13.fits", "science", "2024-05-13T05:30:00", exposure=60.0, light=5.0, field="m13")
+    >>> exposure.kind, exposure.fwhm
+    ('science', 3.0)
     """
 
     path: str
@@ -121,6 +128,15 @@ class Night:
         Pointing in degrees.
     latitude, longitude : float
         Degrees, north and east positive.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from ccdnight.simulate import night_for
+    >>> night = night_for("nickel")
+    >>> darker = replace(night, exposures=tuple(item for item in night.exposures if item.kind != "twilight"))
+    >>> len(night.exposures) - len(darker.exposures)  # given to `simulate_night` as `night`
+    3
     """
 
     name: str

@@ -61,6 +61,10 @@ class Truth(Record):
 
     Frames are named by their path under OUT/raw, or by a basename that occurs once. Arrays have the shape of
     the *data frame* ``(ny, nx)``: the raw frame without overscan, before edges are trimmed.
+
+    Examples
+    --------
+    What `simulate_night` and `open_truth` return; a reduction is held against one in :doc:`/user_guide/simulate`.
     """
 
     def __repr__(self):

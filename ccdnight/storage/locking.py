@@ -34,6 +34,19 @@ class OutputLock:
     ------
     OutputLockedError
         On entering, if another run holds it.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.exceptions import OutputLockedError
+    >>> from ccdnight.storage import OutputLock
+    >>> with TemporaryDirectory() as folder, OutputLock(folder):
+    ...     try:
+    ...         OutputLock(folder).__enter__()
+    ...     except OutputLockedError as error:
+    ...         words = str(error)
+    >>> "another run" in words
+    True
     """
 
     NAME = ".ccdnight.lock"

@@ -65,6 +65,20 @@ class RawHeader:
         Where the pixels begin in the file, or in what a gzip file unpacks to.
     tiled : bool
         Whether the image is tile-compressed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import read_header
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 6), np.int16)).writeto(path)
+    ...     raw = read_header(path)
+    >>> raw.shape, raw.hdu, raw.compressed
+    ((4, 6), 0, False)
     """
 
     header: fits.Header
