@@ -17,6 +17,8 @@ __all__ = ["Work", "rule_of", "run"]
 #: Bytes of one strip of all frames together, and least bytes that are fetched of a frame at once.
 _STRIP_BYTES = 32e6
 _FETCH_BYTES = 64e3
+#: From so many standard deviations on a value is kept in any case: the middle ones are within one of the median.
+_KEEPS_ONE = 1.5
 #: Part of the machine's memory that is used if nobody says otherwise.
 _MEMORY_PART = 0.25
 
@@ -58,7 +60,8 @@ class Work:
         """The same for the kernel."""
         propagated = errors.FROM_NOISE if self.noise is not None else errors.FROM_VARIANCES
         error = _ERRORS.get(self.uncertainty, propagated)
-        return Recipe(_METHODS[self.method], error, self.weights is not None, self.floor, self.ceiling, self.scale_late)
+        late = self.scale_late and bool(np.any(self.scales != 1))
+        return Recipe(_METHODS[self.method], error, self.weights is not None, self.floor, self.ceiling, late)
 
     @property
     def dtype(self):
@@ -87,6 +90,8 @@ def rule_of(reject, low=np.inf, high=np.inf, center="median", maxiters=None, nlo
     )
     if maxiters is None:
         maxiters = 1 if reject == "noise" else 5
+    if reject == "sigma" and center == "median" and minimum == 1 and min(low, high) >= _KEEPS_ONE:
+        minimum = 0
     return blocks.Rule(kind, low, high, center == "median", reject == "mad", maxiters, nlow, nhigh, minimum)
 
 
@@ -154,7 +159,7 @@ class _Kernel:
     def __init__(self, work):
         n = len(work.sources)
         self._work, self._local = work, threading.local()
-        self._table = sorting_network(n) if n <= NETWORK_LIMIT else np.empty((0, 2), np.int32)
+        self._table = sorting_network(n) if n <= NETWORK_LIMIT else np.empty((0, 5), np.int32)
         self._zeros = _packed_zeros(work)
         self._width = WIDTH if n <= 32 else max(128, WIDTH // (n // 16) // 16 * 16)
 

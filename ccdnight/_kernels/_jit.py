@@ -3,7 +3,7 @@
 from numba import njit
 from numba.core import event
 
-__all__ = ["kernel", "on_first_compile"]
+__all__ = ["kernel", "kernel_with_room", "on_first_compile"]
 
 
 def kernel(function):
@@ -18,10 +18,13 @@ def kernel(function):
     process had compiled before. Two that were compiled by different processes can have the same number, and the one
     is then run in place of the other without a word.
 
+    The owners of arrays are not counted, which would take a tenth of the time of a kernel that works by blocks: the
+    caller keeps its arrays while the kernel runs. So it can make none of its own, see `kernel_with_room`.
+
     Parameters
     ----------
     function : callable
-        Arrays and numbers in and out; defined at the top of its module.
+        Arrays and numbers in, numbers out; defined at the top of its module.
 
     Returns
     -------
@@ -32,10 +35,30 @@ def kernel(function):
     ValueError
         For a function within a function.
     """
+    return _compiled(function, _nrt=False)
+
+
+def kernel_with_room(function):
+    """
+    The same as `kernel` for a function that makes arrays to work in.
+
+    Parameters
+    ----------
+    function : callable
+        As for `kernel`.
+
+    Returns
+    -------
+    callable
+    """
+    return _compiled(function)
+
+
+def _compiled(function, **options):
     if "<locals>" in function.__qualname__:
         msg = f"{function.__qualname__} is made within a function; a kernel is defined at the top of its module"
         raise ValueError(msg)
-    options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": function.__name__.startswith("_")}
+    options |= {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": function.__name__.startswith("_")}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:

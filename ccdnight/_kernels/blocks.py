@@ -71,8 +71,8 @@ Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pe
 
 #: A block and room to work in. `x` holds its values in the order of the frames, `y` those of the suspects side
 #: by side, `rows` and `deviation` are for sorting; the others have the rows named below,
-#: see order.py: `own` in the type of x, `own64` and `wide` in float64, `whole` in int32.
-Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "own64", "wide", "whole"])
+#: see order.py: `own` in the type of x, `side` the same for `y`, `own64` and `wide` in float64, `whole` in int32.
+Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "side", "own64", "wide", "whole"])
 SUM1, SUM2, ANCHOR, INNER_LOW, INNER_HIGH, OUTER_LOW, OUTER_HIGH, BELOW, WITHIN, INSIDE = range(
     9 * WIDTH, 19 * WIDTH, WIDTH
 )
@@ -96,8 +96,10 @@ def block_scratch(n, width, dtype):
     Block
     """
     x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
-    own, own64 = np.empty(19 * WIDTH, dtype), np.empty(9 * WIDTH)
-    return Block(x, y, rows, np.empty((n, width)), own, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32))
+    own, side, own64 = np.empty(19 * WIDTH, dtype), np.zeros(19 * WIDTH, dtype), np.empty(9 * WIDTH)
+    return Block(
+        x, y, rows, np.empty((n, width)), own, side, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32)
+    )
 
 
 @kernel
@@ -152,14 +154,13 @@ def gather(b, k):
     k : int
         How many.
     """
-    whole = b.whole
+    x, y, whole = b.x, b.y, b.whole
     for j in range(k):
         whole[PICK + j] = whole[SUSPECT + j]
         whole[YCOUNT + j] = whole[COUNT + whole[SUSPECT + j]]
     for f in range(b.x.shape[0]):
-        source, target = b.x[f], b.y[f]
         for j in range(k):
-            target[j] = source[whole[SUSPECT + j]]
+            y[f, j] = x[f, np.uint32(whole[SUSPECT + j])]
 
 
 @kernel
@@ -184,16 +185,14 @@ def sums_about(x, w, own, anchor, first, second):
     for p in range(w):
         own[first + p], own[second + p] = none, none
     for f in range(0, n - 1, 2):
-        one, other = x[f], x[f + 1]
         for p in range(w):
-            a, b = one[p], other[p]
+            a, b = x[f, p], x[f + 1, p]
             a, b = a - own[anchor + p] if a < inf else none, b - own[anchor + p] if b < inf else none
             own[first + p] += a + b
             own[second + p] += a * a + b * b
     if n % 2:
-        row = x[n - 1]
         for p in range(w):
-            a = row[p] - own[anchor + p] if row[p] < inf else none
+            a = x[n - 1, p] - own[anchor + p] if x[n - 1, p] < inf else none
             own[first + p] += a
             own[second + p] += a * a
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ccdnight._kernels import medians
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel_with_room
 from ccdnight._kernels.medians import COLUMN, PLANE, ROW, TILE_COLUMNS, TILE_ROWS, median7
 from ccdnight._kernels.order import WIDTH, values_of_rank
 
@@ -40,7 +40,7 @@ def selection_network(table, rank):
     return np.array(kept[::-1], np.int32).reshape(-1, 2)
 
 
-@kernel
+@kernel_with_room
 def box_rank(padded, box, rank, table, out):
     """
     Value of a given rank in the box around every pixel.
@@ -80,7 +80,7 @@ def box_rank(padded, box, rank, table, out):
                 out[y, x + p] = own[p]
 
 
-@kernel
+@kernel_with_room
 def median_of_medians(padded, out):
     """
     Median along columns, of 7 values, of the medians along rows, of 7 values.

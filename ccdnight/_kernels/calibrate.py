@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 
 __all__ = ["Dark", "Masters", "Pixels", "Place", "Result", "calibrate_strip", "merge_flags"]
 
@@ -65,7 +65,7 @@ def merge_flags(flags, mask, keep, rows, out):
                 target[x] |= (_NO_DATA if bad[x] else np.uint16(0)) & keep
 
 
-@kernel
+@kernel_with_room
 def calibrate_strip(pixels, place, gain, floor, level_variance, masters, dark, out):
     """
     Calibrate some rows of one amplifier.

@@ -6,10 +6,11 @@ Every rule marks what it rejects by +inf and counts it. By scatter it goes as in
     all pixels of the block          center and scatter in the block's own precision, and a doubt that covers
         |                            what rounding can do: nearly all stacks have certainly no outlier
         v
-    the suspects, side by side       center and scatter in float64, summed in the order of the frames: the very
-        |        ^                   numbers that astropy.stats.sigma_clip compares
-        v        |
-    those that lost a value ---      again without it, until nothing is lost or the rounds are over
+    the suspects, side by side       the same, again without what was lost, until nothing is lost or the rounds are
+        |                            over: nearly all values are certainly kept or certainly not
+        v
+    those with a value in between    center and scatter in float64, summed in the order of the frames: the very
+                                     numbers that astropy.stats.sigma_clip compares
 """
 
 import numpy as np
@@ -28,13 +29,13 @@ from ccdnight._kernels.blocks import (
 )
 from ccdnight._kernels.rules import by_extremes, by_noise
 from ccdnight._kernels.scatter import all_with_two, look_closely
-from ccdnight._kernels.sieve import doubtful, list_doubtful, mark_certain, sum_again
+from ccdnight._kernels.sieve import clip_certain, doubtful, sum_again
 
 __all__ = ["reject"]
 
 
 @kernel
-def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros):
+def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark):
     """
     Mark the outliers of a block by +inf and count them in the rows LOW and HIGH.
 
@@ -56,6 +57,9 @@ def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros):
         Where the block begins in the cube, and in the strip.
     scales, zeros : `~numpy.ndarray`
         float64, one for each frame: what it was multiplied by, and what is taken off for BY_NOISE.
+    mark : bool
+        Whether the values themselves are needed afterwards; without it BY_SCATTER about the median leaves some unmarked
+        where counts and sums have taken note of them.
 
     Returns
     -------
@@ -64,26 +68,36 @@ def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros):
     """
     whole, summed = b.whole, False
     if rule.kind == BY_SCATTER:
-        summed = _by_scatter(b, w, rule, recipe, table, cube, base)
+        summed = _by_scatter(b, w, rule, table, mark)
     elif rule.kind == BY_NOISE:
         by_noise(b, w, rule, table, noise, start, scales, zeros)
     elif rule.kind == BY_EXTREMES:
         by_extremes(b, w, rule, table)
-    if rule.kind != NO_RULE and rule.least > 0:
+    if rule.kind != NO_RULE and rule.least > 0 and _too_few(whole, w, rule.least):
+        summed = False
         for p in range(w):
             if whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p] < min(rule.least, whole[COUNT + p]):
                 _restore(b, p, rule.least, recipe, cube, base, zeros)
-                summed = False
     return summed
 
 
 @kernel
-def _by_scatter(b, w, rule, recipe, table, cube, base):
+def _too_few(whole, w, least):
+    """Whether a pixel has fewer values left than it should."""
+    found, least = np.int32(0), np.int32(least)
+    for p in range(w):
+        left = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
+        found |= np.int32(1) if (left < least) & (left < whole[COUNT + p]) else np.int32(0)
+    return found > 0
+
+
+@kernel
+def _by_scatter(b, w, rule, table, mark):
     """Whether the rows SUM1 and SUM2 hold the sums of what is left."""
     sieved = rule.median and not rule.mad
     suspects = doubtful(b, w, rule, table) if sieved else all_with_two(b, w)
     if sieved and suspects > 0:
-        suspects = mark_certain(b, w, recipe, cube, base) if rule.maxiters == 1 else list_doubtful(b.whole, w)
+        suspects = clip_certain(b, w, rule, table, mark)
     if suspects > 0:
         look_closely(b, suspects, rule, table, sieved)
     if sieved and suspects > 0:

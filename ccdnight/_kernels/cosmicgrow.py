@@ -10,7 +10,7 @@ van Dokkum 2001, PASP 113, 1420; growth, masks and cleaning as the docstring of 
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 from ccdnight._kernels.cosmicmask import LISTED, middle_value
 from ccdnight._kernels.lacosmic import ABOVE, ABOVE_LOW, BAD, CANDIDATE
 from ccdnight._kernels.medians import TILE_COLUMNS
@@ -117,7 +117,7 @@ def near(fresh, cosmic, state, listed):
     return n
 
 
-@kernel
+@kernel_with_room
 def clean_values(image, cosmic, state, kind, listed, values):
     """
     Replacements of some pixels, from the 25 around each.

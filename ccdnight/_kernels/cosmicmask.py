@@ -8,7 +8,7 @@ The docstrings of `astroscrappy.detect_cosmics`, `astroscrappy.utils.dilate3` an
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 from ccdnight._kernels.lacosmic import BAD
 
 __all__ = ["LISTED", "mark_bad", "mark_saturated", "middle_value", "prepare"]
@@ -137,7 +137,7 @@ def _spread(state, pixels, n, room):
     return m
 
 
-@kernel
+@kernel_with_room
 def mark_saturated(data, gain, state, saturation, pixels, room):
     """
     Set BAD around saturated stars: pixels at saturation whose surroundings are above a tenth of it.

@@ -22,6 +22,9 @@ the values, and a value that lies far off costs one pass, however far.
 
 Values that are not to be used are +inf: they sort to the end.
 
+Rows are named by their number, ``x[f, p]``, and not cut out first: a view counts its owners, which takes as long as
+some ten pixels, and longer where threads do it at the same time.
+
 What is known of each pixel lies in flat arrays, `own` (the type of x) and `whole` (int32), in rows of `WIDTH` entries:
 ``own[FIRST + p]``. Rows at fixed distances in one array are known to be apart; of separate arrays a compiler would
 have to ask before every loop, and gives up SIMD where there are many.
@@ -66,7 +69,8 @@ def sorting_network(n):
     Returns
     -------
     `~numpy.ndarray`
-        int32, shape ``(k, 2)``; the first of a pair gets the smaller value. Empty for one value.
+        int32, shape ``(k, 5)``: the two rows, of which the first gets the smaller value; whether the two middle values
+        and the ends depend on it; and whether it is the first for either row. Empty for one value.
 
     References
     ----------
@@ -81,22 +85,47 @@ def sorting_network(n):
             pairs += [(i, i + d) for i in range(n - d) if i & p == r]
             d, q, r = q - p, q >> 1, p
         p >>= 1
-    return np.array(pairs, np.int32).reshape(-1, 2)
+    wanted, seen, marks = {0, (n - 1) // 2, n // 2, n - 1}, set(), []
+    for pair in reversed(pairs):
+        needed = not wanted.isdisjoint(pair)
+        wanted.update(pair if needed else ())
+        marks.insert(0, needed)
+    table = []
+    for pair, needed in zip(pairs, marks, strict=True):
+        table.append((*pair, needed, *(row not in seen for row in pair)))
+        seen.update(pair)
+    return np.array(table, np.int32).reshape(-1, 5)
 
 
 @kernel
-def _sort_rows(x, w, table, rows):
-    """A copy of a block with every stack in order."""
-    for f in range(x.shape[0]):
-        source, target = x[f], rows[f]
+def _sort_rows(x, w, table, rows, whole_order):
+    """
+    A copy of a block with every stack in order; or just with its ends and its two middle values in place.
+
+    The first comparator of a row takes it from the block. It is never one that can be left out: the ends depend on it.
+    """
+    if x.shape[0] == 1:
         for p in range(w):
-            target[p] = source[p]
+            rows[0, p] = x[0, p]
     for c in range(table.shape[0]):
-        one, other = rows[table[c, 0]], rows[table[c, 1]]
+        if not whole_order and table[c, 2] == 0:
+            continue
+        one, other = np.uint32(table[c, 0]), np.uint32(table[c, 1])
+        # A row is fetched where it is first needed: that takes less than to copy all of them before.
+        if table[c, 3] and table[c, 4]:
+            for p in range(w):
+                a, b = x[one, p], x[other, p]
+                rows[one, p] = a if a < b else b
+                rows[other, p] = b if a < b else a
+            continue
+        if table[c, 3] or table[c, 4]:
+            new = one if table[c, 3] else other
+            for p in range(w):
+                rows[new, p] = x[new, p]
         for p in range(w):
-            a, b = one[p], other[p]
-            one[p] = a if a < b else b
-            other[p] = b if a < b else a
+            a, b = rows[one, p], rows[other, p]
+            rows[one, p] = a if a < b else b
+            rows[other, p] = b if a < b else a
 
 
 @kernel
@@ -179,7 +208,7 @@ def values_of_rank(x, w, rank, table, rows, own, whole, target):
         Row of `own` for the result.
     """
     if table.shape[0] or x.shape[0] == 1:
-        _sort_rows(x, w, table, rows)
+        _sort_rows(x, w, table, rows, True)
         for p in range(w):
             own[target + p] = rows[rank[p], p]
     else:
@@ -206,7 +235,7 @@ def middle_values(x, w, start, table, rows, own, whole):
     for p in range(w):
         least = min(least, whole[start + p])
     if table.shape[0] or n == 1:
-        _sort_rows(x, w, table, rows)
+        _sort_rows(x, w, table, rows, least < n)
         one, other, lowest, highest = rows[(n - 1) // 2], rows[n // 2], rows[0], rows[n - 1]
         for p in range(w):
             own[FIRST + p], own[SECOND + p] = one[p], other[p]

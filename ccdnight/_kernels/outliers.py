@@ -7,12 +7,12 @@ is, seeing and guiding change its values by more than the noise: a part of the s
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 
 __all__ = ["clip_outliers"]
 
 
-@kernel
+@kernel_with_room
 def clip_outliers(cube, quiet, photon, tolerance, sigma, low, growth):
     """
     Replace outliers by NaN.
@@ -55,7 +55,7 @@ def clip_outliers(cube, quiet, photon, tolerance, sigma, low, growth):
     return lost
 
 
-@kernel
+@kernel_with_room
 def _mark(cube, quiet, photon, tolerance, sigma, low, marks, centers, spreads):
     """Outliers, the center of every pixel, and by how much the noise between a value and the center is larger."""
     n, k, nx = cube.shape

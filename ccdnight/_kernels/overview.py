@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel_with_room
 
 __all__ = ["look_over"]
 
 
-@kernel
+@kernel_with_room
 def look_over(data, flags, step, first, mean, peak):
     """
     Mean and maximum of every tile of an image.

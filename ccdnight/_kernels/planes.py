@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 
 __all__ = ["plane_variances"]
 
@@ -10,7 +10,7 @@ __all__ = ["plane_variances"]
 _ROUNDS, _RIDGE = 3, 1e-6
 
 
-@kernel
+@kernel_with_room
 def plane_variances(values, side, center, width, sigma, out):
     """
     Mean square of the values of areas about the plane through those that are no outliers.
@@ -110,7 +110,7 @@ def _plane_of(m):
     return a, b, c
 
 
-@kernel
+@kernel_with_room
 def _mean_square(area, residual, middle, limit, about_center):
     """Of the residuals that are kept: by their distance from the center, or by their own size."""
     total, count = np.zeros(16), np.zeros(16)

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel, kernel_with_room
 
 __all__ = ["Mesh", "Piece", "Target", "resample_rows"]
 
@@ -27,7 +27,7 @@ Piece = namedtuple("Piece", ["good", "data", "variance", "flags", "first", "heig
 Target = namedtuple("Target", ["value", "variance", "quiet", "spare", "spares", "flags", "seen"])
 
 
-@kernel
+@kernel_with_room
 def resample_rows(piece, mesh, table, squares, start, factor, offset, out):
     """
     Interpolate a frame at the pixels of some output rows.

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel_with_room
 
 __all__ = ["find_above", "find_flagged"]
 
 
-@kernel
+@kernel_with_room
 def find_flagged(flags, wanted, without):
     """
     Pixels with one of some flags and none of others.
@@ -50,7 +50,7 @@ def find_flagged(flags, wanted, without):
     return places
 
 
-@kernel
+@kernel_with_room
 def find_above(data, level, most):
     """
     Pixels at a level and above.

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel_with_room
 
 __all__ = ["mark_gaps", "mark_segments"]
 
 
-@kernel
+@kernel_with_room
 def mark_gaps(bad, most, out):
     """
     Mark the gaps between bad pixels of a column that are not longer than `most`.
@@ -31,7 +31,7 @@ def mark_gaps(bad, most, out):
                 last[x] = y
 
 
-@kernel
+@kernel_with_room
 def mark_segments(values, columns, sign, clip, drift, score, out):
     """
     Mark the segments of columns in which the sum of ``sign * values - drift`` grows by more than `score`.

@@ -1,8 +1,9 @@
 """
 The sieve of rejection by scatter: what all pixels of a block go through, in the block's own precision.
 
-Nearly all stacks have certainly no outlier, rounding considered. Of the others, where one round is asked for, most
-values are certainly kept or certainly not; only pixels with a value in between are left for float64.
+Nearly all stacks have certainly no outlier, rounding considered. The others are put side by side and clipped round by
+round; as long as every value is certainly kept or certainly not, that gives what float64 would give. Only pixels with
+a value in between are left for float64.
 """
 
 import numpy as np
@@ -11,6 +12,7 @@ from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.blocks import (
     ANCHOR,
     BELOW,
+    CENTER,
     COUNT,
     HIGH,
     INNER_HIGH,
@@ -20,18 +22,19 @@ from ccdnight._kernels.blocks import (
     LOW,
     OUTER_HIGH,
     OUTER_LOW,
+    PICK,
     SUM1,
     SUM2,
     SUSPECT,
     WITHIN,
+    YCOUNT,
     gather,
     sums_about,
-    usable,
     whole_vectors,
 )
 from ccdnight._kernels.order import FIRST, HIGHEST, LOWEST, MAXIMUM, MINIMUM, SECOND, middle_values
 
-__all__ = ["doubtful", "list_doubtful", "mark_certain", "sum_again"]
+__all__ = ["clip_certain", "doubtful", "sum_again"]
 
 
 @kernel
@@ -53,77 +56,103 @@ def doubtful(b, w, rule, table):
     int
         How many.
     """
-    own, whole = b.own, b.whole
-    kind = b.x.dtype.type
-    inf, none = kind(np.inf), kind(0)
+    own, whole, k = b.own, b.whole, np.int32(0)
     middle_values(b.x, w, COUNT, table, b.rows, own, whole)
-    for p in range(w):
-        own[ANCHOR + p] = own[FIRST + p] if own[FIRST + p] < inf else none
-    sums_about(b.x, w, own, ANCHOR, SUM1, SUM2)
-    _certain_bounds(b, w, rule)
+    _certain_bounds(b.x, w, COUNT, own, whole, rule)
     for p in range(w):
         below, above = own[MINIMUM + p] - own[ANCHOR + p], own[MAXIMUM + p] - own[ANCHOR + p]
-        sure = ((below > own[INNER_LOW + p]) & (above < own[INNER_HIGH + p])) | (own[MINIMUM + p] == own[MAXIMUM + p])
+        sure = (below > own[INNER_LOW + p]) & (above < own[INNER_HIGH + p])
         whole[LEFT + p] = np.int32(0) if sure | (whole[COUNT + p] < 2) else np.int32(1)
-    return _marked(whole, w)
-
-
-@kernel
-def _certain_bounds(b, w, rule):
-    """
-    Deviations from ANCHOR within which a value is kept for certain, and beyond which it is not.
-
-    The rounding of sums of n squares and of their differences is below 3 n eps; where squares may have left the
-    range of the type nothing is certain.
-    """
-    own, whole = b.own, b.whole
-    kind = b.x.dtype.type
-    eps = np.finfo(b.x.dtype).eps
-    margin, grain = kind(8 * b.x.shape[0] * eps), kind(4 * eps)
-    smallest, largest = kind(np.finfo(b.x.dtype).tiny / eps), kind(np.finfo(b.x.dtype).max)
-    low, high, half, one, none = kind(rule.low), kind(rule.high), kind(0.5), kind(1), kind(0)
-    inf = kind(np.inf)
-    for p in range(w):
-        inverse = one / kind(whole[COUNT + p]) if whole[COUNT + p] > 0 else none
-        shift = half * (own[SECOND + p] - own[FIRST + p])
-        variance = (own[SUM2 + p] - own[SUM1 + p] * own[SUM1 + p] * inverse) * inverse
-        width, rough = np.sqrt(variance), grain * (abs(own[FIRST + p]) + abs(own[SECOND + p]))
-        inner, outer = width * (one - margin) - rough, width * (one + margin) + rough
-        known = (variance > smallest) & (own[SUM2 + p] < largest)
-        own[INNER_LOW + p] = shift - low * inner if known else inf
-        own[INNER_HIGH + p] = shift + high * inner if known else -inf
-        own[OUTER_LOW + p] = shift - low * outer if known else -inf
-        upper = shift + high * outer if known else inf
-        # What is not to be used, +inf, is beyond in any case.
-        own[OUTER_HIGH + p] = upper if upper < largest else largest
-
-
-@kernel
-def _marked(whole, w):
-    """How many entries of the row LEFT are 1: many at once, where to list them goes one by one."""
-    k = np.int32(0)
-    for p in range(w):
         k += whole[LEFT + p]
     return k
 
 
 @kernel
-def list_doubtful(whole, w):
+def _certain_bounds(x, w, count, own, whole, rule):
     """
-    List those whose entry in the row LEFT is 1, without asking: one in ten would be guessed wrong.
+    Deviations from ANCHOR within which a value is kept for certain, and beyond which it is not.
+
+    The rounding of sums of n squares and of their differences is below 3 n eps; where squares may have left the
+    range of the type nothing is certain. Of equal values all are kept, and no other.
+    """
+    kind = x.dtype.type
+    eps = np.finfo(x.dtype).eps
+    margin, grain = kind(8 * x.shape[0] * eps), kind(4 * eps)
+    tiny, largest = kind(np.finfo(x.dtype).tiny), kind(np.finfo(x.dtype).max)
+    smallest = tiny / eps
+    low, high, half, one, none = kind(rule.low), kind(rule.high), kind(0.5), kind(1), kind(0)
+    inf = kind(np.inf)
+    for p in range(w):
+        own[ANCHOR + p] = own[FIRST + p] if own[FIRST + p] < inf else none
+    sums_about(x, w, own, ANCHOR, SUM1, SUM2)
+    for p in range(w):
+        inverse = one / kind(whole[count + p]) if whole[count + p] > 0 else none
+        shift = half * (own[SECOND + p] - own[FIRST + p])
+        variance = (own[SUM2 + p] - own[SUM1 + p] * own[SUM1 + p] * inverse) * inverse
+        width, rough = np.sqrt(variance), grain * (abs(own[FIRST + p]) + abs(own[SECOND + p]))
+        inner, outer = width * (one - margin) - rough, width * (one + margin) + rough
+        known, equal = (variance > smallest) & (own[SUM2 + p] < largest), own[MINIMUM + p] == own[MAXIMUM + p]
+        own[INNER_LOW + p] = -tiny if equal else (shift - low * inner if known else inf)
+        own[INNER_HIGH + p] = tiny if equal else (shift + high * inner if known else -inf)
+        own[OUTER_LOW + p] = none if equal else (shift - low * outer if known else -inf)
+        upper = none if equal else (shift + high * outer if known else inf)
+        # What is not to be used, +inf, is beyond in any case.
+        own[OUTER_HIGH + p] = upper if upper < largest else largest
+
+
+@kernel
+def clip_certain(b, w, rule, table, mark):
+    """
+    Clip the doubtful pixels as far as every value is beyond the bounds for certain or within them.
+
+    What is left of them is summed; the pixels that have a value in between, in any round, are listed in the row SUSPECT
+    and have all their values.
 
     Parameters
     ----------
-    whole : `~numpy.ndarray`
-        Rows of a block.
+    b : Block
+        The block, as `doubtful` leaves it.
     w : int
         Pixels that are used.
+    rule, table
+        As in `ccdnight._kernels.clip.reject`.
+    mark : bool
+        Whether to mark by +inf what is rejected; without it the counts and sums alone say so.
 
     Returns
     -------
     int
-        How many.
+        How many are listed.
     """
+    side, whole = b.side, b.whole
+    k = _list_doubtful(whole, w)
+    gather(b, k)
+    vectors, rounds, lost = whole_vectors(b, k), 0, True
+    for j in range(k):
+        p = whole[PICK + j]
+        for row in (FIRST, SECOND, ANCHOR, INNER_LOW, INNER_HIGH, OUTER_LOW, OUTER_HIGH):
+            side[row + j] = b.own[row + p]
+        whole[LEFT + p] = 0
+    while lost and rounds != rule.maxiters:
+        if rounds > 0:
+            middle_values(b.y, vectors, YCOUNT, table, b.rows, side, whole)
+            _certain_bounds(b.y, vectors, YCOUNT, side, whole, rule)
+        _mark_certain(b.y, vectors, side)
+        lost = _count_lost(k, side, whole)
+        rounds += 1
+    if rounds > 1:
+        # The last bounds are those of all values, also of those that were lost to earlier ones.
+        gather(b, k)
+        _mark_certain(b.y, vectors, side)
+        _count_lost(k, side, whole)
+    if mark:
+        _mark_picked(b, k)
+    return _those_in_between(b, k)
+
+
+@kernel
+def _list_doubtful(whole, w):
+    """List those whose entry in the row LEFT is 1, without asking: one in ten would be guessed wrong."""
     k = np.int32(0)
     for p in range(w):
         whole[SUSPECT + k] = p
@@ -132,90 +161,97 @@ def list_doubtful(whole, w):
 
 
 @kernel
-def mark_certain(b, w, recipe, cube, base):
-    """
-    Mark what is beyond the bounds for certain, sum the rest, and list the pixels that have a value in between.
-
-    Those have all their values again.
-
-    Parameters
-    ----------
-    b : Block
-        The block.
-    w : int
-        Pixels that are used.
-    recipe, cube, base
-        As in `ccdnight._kernels.clip.reject`.
-
-    Returns
-    -------
-    int
-        How many are listed.
-    """
-    own, whole = b.own, b.whole
-    none = b.x.dtype.type(0)
-    for p in range(w):
-        own[SUM1 + p], own[SUM2 + p] = none, none
-        own[BELOW + p], own[WITHIN + p], own[INSIDE + p] = none, none, none
-    n = b.x.shape[0]
+def _mark_certain(y, w, side):
+    """Mark what is beyond the bounds for certain, count and sum the rest."""
+    none, n = y.dtype.type(0), y.shape[0]
+    for j in range(w):
+        side[SUM1 + j], side[SUM2 + j] = none, none
+        side[BELOW + j], side[WITHIN + j], side[INSIDE + j] = none, none, none
     for f in range(0, n - 1, 2):
-        _mark_certain_of_two(b.x[f], b.x[f + 1], w, own)
+        _mark_certain_of_two(y, f, w, side)
     if n % 2:
-        _mark_certain_of(b.x[n - 1], w, own)
-    for p in range(w):
-        low, kept = np.int32(own[BELOW + p]), np.int32(own[WITHIN + p])
-        whole[LOW + p], whole[HIGH + p] = low, whole[COUNT + p] - low - kept
-        whole[LEFT + p] = np.int32(1) if own[WITHIN + p] != own[INSIDE + p] else np.int32(0)
-    if _marked(whole, w) == 0:
-        return 0
-    k = list_doubtful(whole, w)
+        _mark_certain_of(y, n - 1, w, side)
+
+
+@kernel
+def _count_lost(k, side, whole):
+    """Whether a pixel of which all is certain has lost a value; LEFT is 1 where not all is, or nothing is left."""
+    lost = False
     for j in range(k):
-        p = whole[SUSPECT + j]
-        whole[LOW + p], whole[HIGH + p] = 0, 0
-        for f in range(b.x.shape[0]):
-            value = cube[f, base + p]
-            b.x[f, p] = value if usable(value, recipe) else np.inf
-    return k
+        p, kept = whole[PICK + j], np.int32(side[WITHIN + j])
+        whole[LEFT + p] |= np.int32(1) if (side[WITHIN + j] != side[INSIDE + j]) | (kept == 0) else np.int32(0)
+        lost |= (kept < whole[YCOUNT + j]) & (whole[LEFT + p] == 0)
+        whole[YCOUNT + j] = kept
+    return lost
 
 
 @kernel
-def _mark_certain_of(row, w, own):
+def _mark_picked(b, k):
+    """Marks of the suspects where they belong; those with a value in between keep all theirs."""
+    x, y, whole = b.x, b.y, b.whole
+    for f in range(x.shape[0]):
+        for j in range(k):
+            p = np.uint32(whole[PICK + j])
+            x[f, p] = x[f, p] if whole[LEFT + p] else y[f, j]
+
+
+@kernel
+def _those_in_between(b, k):
+    """Counts, sums and centers of the pixels of which all was certain; the others are listed."""
+    own, side, whole = b.own, b.side, b.whole
+    m = 0
+    for j in range(k):
+        p = whole[PICK + j]
+        if whole[LEFT + p]:
+            whole[LOW + p], whole[HIGH + p] = 0, 0
+            whole[SUSPECT + m] = p
+            m += 1
+        else:
+            whole[LOW + p] = np.int32(side[BELOW + j])
+            whole[HIGH + p] = whole[COUNT + p] - whole[LOW + p] - whole[YCOUNT + j]
+            own[ANCHOR + p], own[SUM1 + p], own[SUM2 + p] = side[ANCHOR + j], side[SUM1 + j], side[SUM2 + j]
+            b.wide[CENTER + p] = 0.5 * (np.float64(side[FIRST + j]) + np.float64(side[SECOND + j]))
+    return m
+
+
+@kernel
+def _mark_certain_of(y, f, w, side):
     """One frame. The numbers are counted in the type of the values, so that all loops are of one width."""
-    kind = row.dtype.type
+    kind = y.dtype.type
     inf, none, one = kind(np.inf), kind(0), kind(1)
     for p in range(w):
-        value = row[p]
-        d = value - own[ANCHOR + p]
-        within = (d >= own[OUTER_LOW + p]) & (d <= own[OUTER_HIGH + p])
-        inside = (d > own[INNER_LOW + p]) & (d < own[INNER_HIGH + p])
-        own[BELOW + p] += one if d < own[OUTER_LOW + p] else none
-        own[WITHIN + p] += one if within else none
-        own[INSIDE + p] += one if inside else none
+        value = y[f, p]
+        d = value - side[ANCHOR + p]
+        within = (d >= side[OUTER_LOW + p]) & (d <= side[OUTER_HIGH + p])
+        inside = (d > side[INNER_LOW + p]) & (d < side[INNER_HIGH + p])
+        side[BELOW + p] += one if d < side[OUTER_LOW + p] else none
+        side[WITHIN + p] += one if within else none
+        side[INSIDE + p] += one if inside else none
         d = d if within else none
-        own[SUM1 + p] += d
-        own[SUM2 + p] += d * d
-        row[p] = value if within else inf
+        side[SUM1 + p] += d
+        side[SUM2 + p] += d * d
+        y[f, p] = value if within else inf
 
 
 @kernel
-def _mark_certain_of_two(row, other, w, own):
+def _mark_certain_of_two(y, f, w, side):
     """Two frames a turn, see `sums_about`."""
-    kind = row.dtype.type
+    kind = y.dtype.type
     inf, none, one = kind(np.inf), kind(0), kind(1)
     for p in range(w):
-        value, another = row[p], other[p]
-        d, e = value - own[ANCHOR + p], another - own[ANCHOR + p]
-        low, high = own[OUTER_LOW + p], own[OUTER_HIGH + p]
+        value, another = y[f, p], y[f + 1, p]
+        d, e = value - side[ANCHOR + p], another - side[ANCHOR + p]
+        low, high = side[OUTER_LOW + p], side[OUTER_HIGH + p]
         within, also = (d >= low) & (d <= high), (e >= low) & (e <= high)
-        own[BELOW + p] += (one if d < low else none) + (one if e < low else none)
-        own[WITHIN + p] += (one if within else none) + (one if also else none)
-        low, high = own[INNER_LOW + p], own[INNER_HIGH + p]
+        side[BELOW + p] += (one if d < low else none) + (one if e < low else none)
+        side[WITHIN + p] += (one if within else none) + (one if also else none)
+        low, high = side[INNER_LOW + p], side[INNER_HIGH + p]
         inside, too = (d > low) & (d < high), (e > low) & (e < high)
-        own[INSIDE + p] += (one if inside else none) + (one if too else none)
+        side[INSIDE + p] += (one if inside else none) + (one if too else none)
         d, e = d if within else none, e if also else none
-        own[SUM1 + p] += d + e
-        own[SUM2 + p] += d * d + e * e
-        row[p], other[p] = value if within else inf, another if also else inf
+        side[SUM1 + p] += d + e
+        side[SUM2 + p] += d * d + e * e
+        y[f, p], y[f + 1, p] = value if within else inf, another if also else inf
 
 
 @kernel

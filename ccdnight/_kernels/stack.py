@@ -26,7 +26,16 @@ from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.blocks import ANCHOR, COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, SUM1, TOTAL, UPPER, WEIGHT
 from ccdnight._kernels.clip import reject
 from ccdnight._kernels.decode import decode_int16
-from ccdnight._kernels.errors import AVERAGE, MEDIAN, NO_ERROR, SUM, variance_of_result, weights_of
+from ccdnight._kernels.errors import (
+    AVERAGE,
+    FROM_SCATTER,
+    FROM_STD,
+    MEDIAN,
+    NO_ERROR,
+    SUM,
+    variance_of_result,
+    weights_of,
+)
 from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
 __all__ = ["Output", "Packed", "Recipe", "stack_strip"]
@@ -55,7 +64,7 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
     ----------
     cube : `~numpy.ndarray`
         float32 or float64, shape ``(n, m)``; NaN where a value is not to be used. If `packed` is given, room for
-        a block, shape ``(n, width)``.
+        a block, shape ``(n, width)``, where a rule may give values back.
     packed : Packed
         The values as they lie in the files; its `values` may be empty.
     variances, weights : `~numpy.ndarray`
@@ -85,19 +94,25 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
     """
     whole = b.whole
     m, width, unpack = out.data.size, b.x.shape[1], packed.values.size > 0
+    exact = unpack and b.x.shape[0] <= EXACT
+    mark = not (exact and _sums_suffice(rule, recipe, out))
     total_low = total_high = 0
     for start in range(0, m, width):
         w = min(width, m - start)
         base = 0 if unpack else start
         if unpack:
-            for f in range(cube.shape[0]):
-                decode_int16(packed.values[f, start : start + w], packed.zeros[f], cube[f])
-        _load(cube, base, w, b, recipe)
-        summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros)
+            for f in range(b.x.shape[0]):
+                decode_int16(packed.values[f, start : start + w], packed.zeros[f], b.x[f])
+            _all_usable(w, b, cube, rule.least > 0)
+        else:
+            _load(cube, start, w, b)
+        if recipe.floor > -np.inf or recipe.ceiling < np.inf:
+            _threshold(w, b, recipe)
+        summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark)
         if recipe.late:
             _scale(b.x, w, scales)
             summed = False
-        _combine(b, w, start, weights, recipe, table, summed and unpack and cube.shape[0] <= EXACT)
+        _combine(b, w, start, weights, recipe, table, summed and exact)
         if recipe.error != NO_ERROR:
             variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors, summed)
         _write(b, w, start, recipe, out)
@@ -108,7 +123,26 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
 
 
 @kernel
-def _load(cube, start, w, b, recipe):
+def _sums_suffice(rule, recipe, out):
+    """Whether nobody looks at the values again once they are summed."""
+    plain = recipe.method != MEDIAN and not recipe.weighted and not recipe.late
+    return plain and recipe.error in (NO_ERROR, FROM_STD, FROM_SCATTER) and rule.least == 0 and out.keep.size == 0
+
+
+@kernel
+def _all_usable(w, b, cube, keep):
+    """Every value of a block can be used; the cube gets them too if they may be given back."""
+    x, whole, n = b.x, b.whole, np.int32(b.x.shape[0])
+    for p in range(w):
+        whole[COUNT + p], whole[LOW + p], whole[HIGH + p] = n, np.int32(0), np.int32(0)
+    if keep:
+        for f in range(x.shape[0]):
+            for p in range(w):
+                cube[f, p] = x[f, p]
+
+
+@kernel
+def _load(cube, start, w, b):
     whole = b.whole
     kind = cube.dtype.type
     inf, one, none = kind(np.inf), np.int32(1), np.int32(0)
@@ -121,20 +155,20 @@ def _load(cube, start, w, b, recipe):
             good = abs(value) < inf
             x[p] = value if good else inf
             whole[COUNT + p] += one if good else none
-    if recipe.floor == -np.inf and recipe.ceiling == np.inf:
-        return
-    floor, ceiling = kind(recipe.floor), kind(recipe.ceiling)
-    for f in range(cube.shape[0]):
+
+
+@kernel
+def _threshold(w, b, recipe):
+    """What is beyond a threshold does not count as rejected by the rule."""
+    whole = b.whole
+    kind = b.x.dtype.type
+    floor, ceiling, inf, one, none = kind(recipe.floor), kind(recipe.ceiling), kind(np.inf), np.int32(1), np.int32(0)
+    for f in range(b.x.shape[0]):
         x = b.x[f]
         for p in range(w):
-            below, above = x[p] < floor, (x[p] > ceiling) & (x[p] < inf)
-            whole[LOW + p] += one if below else none
-            whole[HIGH + p] += one if above else none
-            x[p] = inf if below | above else x[p]
-    # What is beyond a threshold does not count as rejected by the rule.
-    for p in range(w):
-        whole[COUNT + p] -= whole[LOW + p] + whole[HIGH + p]
-        whole[LOW + p], whole[HIGH + p] = none, none
+            beyond = (x[p] < floor) | ((x[p] > ceiling) & (x[p] < inf))
+            whole[COUNT + p] -= one if beyond else none
+            x[p] = inf if beyond else x[p]
 
 
 @kernel
@@ -187,14 +221,13 @@ def _sums(x, w, wide):
     for p in range(w):
         wide[TOTAL + p] = 0.0
     for f in range(0, n - 1, 2):
-        one, other = x[f], x[f + 1]
         for p in range(w):
-            a, b = np.float64(one[p]) if one[p] < inf else 0.0, np.float64(other[p]) if other[p] < inf else 0.0
+            a, b = np.float64(x[f, p]), np.float64(x[f + 1, p])
+            a, b = a if a < inf else 0.0, b if b < inf else 0.0
             wide[TOTAL + p] += a + b
     if n % 2:
-        row = x[n - 1]
         for p in range(w):
-            wide[TOTAL + p] += np.float64(row[p]) if row[p] < inf else 0.0
+            wide[TOTAL + p] += np.float64(x[n - 1, p]) if x[n - 1, p] < inf else 0.0
 
 
 @kernel

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ccdnight._kernels._jit import kernel
+from ccdnight._kernels._jit import kernel_with_room
 
 __all__ = ["surface_sums"]
 
 
-@kernel
+@kernel_with_room
 def surface_sums(data, good, shift, basis_x, basis_y, coefficients, limit, weights, values):
     """
     Sums along y of the weights and of the data, for each column.
