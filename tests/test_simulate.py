@@ -568,10 +568,23 @@ class TestSameBytes:
 
     def test_does_not_overwrite(self, tmp_path):
         simulate_night(tmp_path, "generic", seed=1, physics=Physics.none(quantization=True))
-        with pytest.raises(OutputError, match="not empty"):
+        with pytest.raises(OutputError, match=r"not empty.*\(--overwrite\)"):
             simulate_night(tmp_path, "generic", seed=1)
         truth = simulate_night(tmp_path, "generic", seed=2, physics=Physics.none(quantization=True), overwrite=True)
         assert open_truth(tmp_path).seed == truth.seed == 2
+
+    def test_overwrites_what_was_simulated_alone(self, tmp_path):
+        """Frames of somebody stay; those of an earlier simulation do not mix with the new ones."""
+        night = night_for("nickel")
+        bias = tuple(item for item in night.exposures if item.kind == "bias")
+        simulate_night(tmp_path / "a", "nickel", seed=1, night=replace(night, exposures=bias[:3]))
+        simulate_night(tmp_path / "a", "nickel", seed=1, night=replace(night, exposures=bias[1:2]), overwrite=True)
+        assert [path.name for path in (tmp_path / "a" / "raw").iterdir()] == [bias[1].path]
+        (tmp_path / "b" / "raw").mkdir(parents=True)
+        (tmp_path / "b" / "raw" / bias[0].path).write_text("mine")
+        with pytest.raises(OutputError, match="no simulation made"):
+            simulate_night(tmp_path / "b", "nickel", seed=1, overwrite=True)
+        assert (tmp_path / "b" / "raw" / bias[0].path).read_text() == "mine"
 
 
 class TestFaults:

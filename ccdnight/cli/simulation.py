@@ -17,8 +17,9 @@ __all__ = ["demo", "simulate"]
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same bytes.")
 @click.option("--size", type=click.Choice(["small", "full"]), default="small", show_default=True, help="Of the frames.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME[:FILE]", help="A fault to plant; can be repeated.")
+@click.option("--overwrite", is_flag=True, help="Replace a night that was simulated before.")
 @json_option
-def simulate(profile, out, seed, size, faults, as_json):
+def simulate(profile, out, seed, size, faults, overwrite, as_json):
     """Simulate a night of the instrument PROFILE: raw frames in OUT/raw, what was put in in OUT/truth.
 
     \b
@@ -27,7 +28,7 @@ def simulate(profile, out, seed, size, faults, as_json):
     from ccdnight.simulate import simulate_night
 
     try:
-        truth = simulate_night(out, profile, seed=seed, size=size, faults=faults)
+        truth = simulate_night(out, profile, seed=seed, size=size, faults=faults, overwrite=overwrite)
     except InputError as error:
         raise click.UsageError(str(error)) from error
     count = len(truth.night.exposures)

@@ -14,7 +14,8 @@ from ccdnight.simulate.frame import make_frame, make_maps
 from ccdnight.simulate.keeping import write_truth
 from ccdnight.simulate.nights import NIGHTS
 from ccdnight.simulate.rawfile import fits_bytes
-from ccdnight.storage import make_folder, write_bytes
+from ccdnight.simulate.truth import open_truth
+from ccdnight.storage import make_folder, remove_file, write_bytes
 
 __all__ = ["night_for", "simulate_night"]
 
@@ -86,7 +87,7 @@ def simulate_night(
     night : Night, optional
         Another night than that of the profile, which then only serves the headers.
     overwrite : bool, optional
-        Whether frames and truth that are there already are replaced.
+        Whether frames and truth of an earlier simulation are replaced; other frames never are.
     workers : int, optional
         Threads.
 
@@ -139,11 +140,28 @@ def simulate_night(
     return write_truth(truth, night, physics, seed, maps, log)
 
 
+def _remove_earlier(raw, truth, night):
+    """Frames of an earlier simulation that this one does not have would be taken for its own."""
+    try:
+        earlier = open_truth(truth).exposures
+    except InputError:
+        return
+    for path in set(earlier) - {item.path for item in night.exposures}:
+        if (raw / path).is_file() and (raw / path).resolve().is_relative_to(raw.resolve()):
+            remove_file(raw / path)
+
+
 def _make_folders(raw, truth, night, overwrite):
     for folder in (raw, truth):
         if not overwrite and folder.is_dir() and any(folder.iterdir()):
-            msg = f"{folder}: the folder is not empty; name another one, or ask for overwriting"
+            msg = (
+                f"{folder}: the folder is not empty; name another one, or have it replaced with overwrite (--overwrite)"
+            )
             raise OutputError(msg)
+    if raw.is_dir() and any(raw.iterdir()) and not truth.is_dir():
+        msg = f"{raw}: no simulation made what is in it, and it is not overwritten; name another folder"
+        raise OutputError(msg)
+    _remove_earlier(raw, truth, night)
     for folder in {truth, *((raw / item.path).parent for item in night.exposures)}:
         make_folder(folder)
 
