@@ -33,7 +33,7 @@ def selection_network(table, rank):
         A part of the table, in its order.
     """
     needed, kept = {rank}, []
-    for one, other in table[::-1]:
+    for one, other in table[::-1, :2]:
         if one in needed or other in needed:
             needed |= {one, other}
             kept.append((one, other))
