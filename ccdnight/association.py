@@ -112,7 +112,7 @@ class _Association:
                 self.notes.append(f"{why}; science frames are reduced without it")
         if flat is not None and flat.first.night != row.night:
             self.notes.append(
-                f"flats in {row.filter or 'no filter'} are of {night_words(flat)}, not of the science frames'"
+                f"flats in {row.filter or 'no filter'} are of {night_words(flat)}, the science frames of another"
             )
         for group in (bias, dark, flat):
             self._need(group)

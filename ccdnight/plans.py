@@ -182,7 +182,7 @@ class Plan:
         PlanError
             Naming everything that is wrong with it.
         """
-        problems = list(_problems(self))
+        problems = _joined(_problems(self))
         if problems:
             raise PlanError("the plan cannot be carried out:\n" + "\n".join(f"- {item}" for item in problems))
 
@@ -367,6 +367,18 @@ def _policy(body):
         return read_policy(body, source="the plan")
     except ProfileError as error:
         raise PlanError(str(error)) from error
+
+
+def _joined(problems):
+    """The same about many frames in one line: a name that is wrong once is so in every frame of a filter."""
+    found = {}
+    for problem in problems:
+        who, names, rest = problem.partition(" names the ")
+        found.setdefault(names + rest if names else problem, []).append(who)
+    for rest, who in found.items():
+        more = f" and {len(who) - 1} more:" if len(who) > 1 else ""
+        found[rest] = f"{who[0]}{more}{rest}" if rest.startswith(" names the ") else rest
+    return list(found.values())
 
 
 def _problems(plan):

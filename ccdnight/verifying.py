@@ -45,7 +45,10 @@ def _read(folder):
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        msg = f"{folder}: no output folder of ccdnight: run.json cannot be read: {error}"
+        why = getattr(error, "strerror", None) or error
+        msg = (
+            f"{folder}: no output folder of ccdnight: run.json cannot be read: {why}; give the OUT of 'ccdnight reduce'"
+        )
         raise InputError(msg) from error
     if not isinstance(run, dict) or not all(isinstance(run.get(name, {}), dict) for name in ("digests", "files")):
         msg = f"{folder}: run.json holds no digests"

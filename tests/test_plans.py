@@ -96,6 +96,15 @@ def test_mistakes_are_named(text, words):
         Plan.from_toml(text)
 
 
+def test_a_name_that_is_wrong_in_many_frames_is_told_once():
+    """A flat that was misspelt is so in every frame of its filter."""
+    science = tuple(SciencePlan(name, f"{name}.fits", flat="flat_R") for name in "abc")
+    with pytest.raises(PlanError) as caught:
+        Plan(profile="generic", science=science).validate()
+    lines = str(caught.value).splitlines()[1:]
+    assert lines == ["- 'a' and 2 more: names the flat 'flat_R', which is not made before it; there is none"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

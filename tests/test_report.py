@@ -482,7 +482,7 @@ class TestAdvice:
             ("dark: none, there are no darks; science frames are reduced without it", "Take darks"),
             ("flat: none, there are no flats in V (there are flats in R); science frames ...", "flats in this filter"),
             ("bias: none, there are no biases", "Take at least five biases"),
-            ("flats in z are of the night of 2025-06-04, not of the science frames'", "Dust moves"),
+            ("flats in z are of the night of 2025-06-04, the science frames of another", "Dust moves"),
             ("dark: none, the detector was at -20.0 C and the darks at -30.0 C (tolerance 1)", "at their temperature"),
             ("60 % of its pixels are saturated; a flat may have up to 10%", "half of the full well"),
             ("flat_V: 2 frames are fewer than the 3 asked for; cosmic rays may stay in it", "more frames"),

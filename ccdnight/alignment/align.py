@@ -141,8 +141,9 @@ def _refuse_nothing(found, place, base):
     """An alignment that aligned nothing is an error, with the reason of every frame."""
     others = [item.transform for number, item in enumerate(found) if number != place]
     if others and not any(item.aligned for item in others):
-        reasons = "; ".join(f"{item.name}: {item.reason}" for item in others[:5])
-        msg = f"no frame could be aligned to {base.name}: {reasons}"
+        reasons = "".join(f"\n- {item.name}: {item.reason}".replace(f" {base.name}", "") for item in others[:5])
+        more = f"\n- and {len(others) - 5} more" if len(others) > 5 else ""
+        msg = f"no frame could be aligned to {base.name}; are they all of one field?{reasons}{more}"
         raise InputError(msg)
 
 

@@ -70,7 +70,9 @@ def _differ(row):
 
 def _sentences(remark):
     """What is said of gain and of read noise, each by itself."""
-    return [part for part in re.split(r"; (?=(?:the )?(?:gain|read noise)(?: in |, ))", remark) if part]
+    return [
+        part for part in re.split(r"; (?=(?:the )?(?:gain|read noise)(?: in |, ))", remark.replace("+-", "±")) if part
+    ]
 
 
 def _line(row, name, unit):
