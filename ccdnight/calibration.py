@@ -230,6 +230,7 @@ def _check_master(master, role, ccd, name):
         return
     if master.data.shape != ccd.data.shape:
         msg = f"{name}: shape {ccd.data.shape} differs from {master.data.shape} of the {role.replace('_', ' ')}"
+        msg += "; both have to be trimmed alike: a file is, a CCDData where it is given with its profile"
         raise InputError(msg)
     units = {"bias": ("adu",), "dark": ("adu / s",), "flat": ("",)}.get(role)
     if units and str(master.unit) not in units:
