@@ -275,16 +275,16 @@ class Matcher:
         if longer:
             shortest = min(g.exposure for g in longer)
             group = self._nearest([g for g in longer if self._equal_exposure(g.exposure, shortest)], row.time)
-            return group, f"dark: {group.exposure:g} s scaled down to {exposure:g} s"
+            return group, f"dark: {group.exposure:g} s scaled down to {_seconds(exposure)} s"
         longest = max(g.exposure for g in groups)
         if longest <= 0:
             return None, "dark: none, the darks have no exposure"
         group = self._nearest([g for g in groups if self._equal_exposure(g.exposure, longest)], row.time)
         factor = exposure / longest
         if factor <= self.policy.dark_scale_up:
-            return group, f"dark: {longest:g} s scaled up to {exposure:g} s, a factor of {factor:.2f}"
+            return group, f"dark: {longest:g} s scaled up to {_seconds(exposure)} s, a factor of {factor:.2f}"
         return group, (
-            f"dark: {longest:g} s is too short for {exposure:g} s (factor {factor:.1f}, at most "
+            f"dark: {longest:g} s is too short for {_seconds(exposure)} s (factor {factor:.1f}, at most "
             f"{self.policy.dark_scale_up:g}): its smooth part and its hot pixels only"
         )
 
@@ -393,3 +393,8 @@ def night_words(group):
     str
     """
     return f"the night of {group.first.night}" if group.first.night else "unknown date"
+
+
+def _seconds(exposure):
+    """An exposure for the reader; the mean of a series of twilight flats has more digits than anybody needs."""
+    return f"{exposure:g}" if exposure < 1 else f"{round(exposure, 2):g}"
