@@ -52,6 +52,20 @@ def test_help_of_each_command_has_an_example_that_parses(name):
         assert given <= known | set(Context(item).help_option_names) | {"--help"}, given - known
 
 
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_option_says_what_it_does(name):
+    """A list of choices is no explanation."""
+    command = main.commands[name]
+    for item in getattr(command, "commands", {name: command}).values():
+        options = [param for param in item.params if param.opts[0].startswith("-")]
+        assert [param.name for param in options if not param.help] == []
+
+
+def test_groups_of_commands_have_examples():
+    for group in (main, main.commands["profile"]):
+        assert re.search(r"Examples:\s+ccdnight \w+", group.help), group.name
+
+
 def public_functions():
     """Functions of the package and of its public modules, each under the first name it has."""
     found = {}

@@ -25,6 +25,12 @@ def main():
     """Turn a folder of raw CCD frames of one night into calibrated science images.
 
     \b
+    Examples:
+      ccdnight demo
+      ccdnight frames 2016-01-15/
+      ccdnight reduce 2016-01-15/ reduced/
+
+    \b
     Exit codes: 0 all done; 1 an error in ccdnight itself; 2 wrong usage; 3 done, but some input could not
     be used; 4 nothing could be reduced; 5 the output folder is in use; 6 the environment failed; 130
     interrupted.

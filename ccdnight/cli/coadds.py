@@ -16,19 +16,61 @@ _RESAMPLE = ["lanczos3", "bicubic", "bilinear", "nearest-neighbor", "interp", "a
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The coadd.")
-@click.option("--method", type=click.Choice(["average", "median"]), default="average", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["average", "median"]),
+    default="average",
+    show_default=True,
+    help="How the values of a pixel become one.",
+)
 @click.option(
     "--align", type=click.Choice(["auto", "stars", "wcs"]), default="auto", show_default=True,
     help="By the stars, or by the world coordinates as they are.",
 )  # fmt: skip
 @click.option("--reference", type=click.Path(dir_okay=False), help="One of FILES, or another frame of the field.")
 @click.option("--grid", default="optimal", show_default=True, help="optimal, reference, first, or a FITS file's grid.")
-@click.option("--resample", type=click.Choice(_RESAMPLE), default="lanczos3", show_default=True)
-@click.option("--background", type=click.Choice(["match", "subtract", "none"]), default="match", show_default=True)
-@click.option("--scale", type=click.Choice(["exposure", "stars", "none"]), default="exposure", show_default=True)
-@click.option("--weights", type=click.Choice(["sky", "none"]), default="sky", show_default=True)
-@click.option("--reject", type=click.Choice(["noise", "none"]), default="noise", show_default=True)
-@click.option("--sigma", type=click.FloatRange(0, min_open=True), default=4.0, show_default=True)
+@click.option(
+    "--resample",
+    type=click.Choice(_RESAMPLE),
+    default="lanczos3",
+    show_default=True,
+    help="Interpolation onto the grid; interp, adaptive and exact are those of reproject.",
+)
+@click.option(
+    "--background",
+    type=click.Choice(["match", "subtract", "none"]),
+    default="match",
+    show_default=True,
+    help="Bring skies to one level, take that off as well, or leave them.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["exposure", "stars", "none"]),
+    default="exposure",
+    show_default=True,
+    help="Bring frames to the median exposure, or to equal light of their stars.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["sky", "none"]),
+    default="sky",
+    show_default=True,
+    help="By the noise of each sky, or all alike.",
+)
+@click.option(
+    "--reject",
+    type=click.Choice(["noise", "none"]),
+    default="noise",
+    show_default=True,
+    help="Leave out what differs by more than the noise, such as cosmic rays.",
+)
+@click.option(
+    "--sigma",
+    type=click.FloatRange(0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Threshold of --reject, in units of the noise.",
+)
 @click.option("--tolerance", type=click.FloatRange(0), help="Part of a star's light that counts as noise.")
 @click.option("--mem-limit", type=click.FloatRange(0, min_open=True), help="Bytes for the strips; by default 6e8.")
 @click.option("--workers", type=click.IntRange(min=1), help="Threads; by default all processors.")

@@ -12,7 +12,13 @@ __all__ = ["profile"]
 
 @click.group()
 def profile():
-    """Instrument profiles."""
+    """Instrument profiles.
+
+    \b
+    Examples:
+      ccdnight profile show nickel
+      ccdnight profile learn raw/ -o mycam.toml
+    """
 
 
 @profile.command("list")

@@ -13,12 +13,28 @@ __all__ = ["combine"]
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The result.")
-@click.option("--method", type=click.Choice(["average", "median", "sum"]), default="average", show_default=True)
 @click.option(
-    "--reject", type=click.Choice(["none", "sigma", "mad", "minmax", "noise"]), default="sigma", show_default=True
+    "--method",
+    type=click.Choice(["average", "median", "sum"]),
+    default="average",
+    show_default=True,
+    help="How the values of a pixel become one.",
+)
+@click.option(
+    "--reject",
+    type=click.Choice(["none", "sigma", "mad", "minmax", "noise"]),
+    default="sigma",
+    show_default=True,
+    help="What is left out: by the scatter, its robust form, the extremes, or the noise.",
 )
 @click.option("--sigma", type=click.FloatRange(0, min_open=True), help="Threshold; by default 4 for noise, 3 else.")
-@click.option("--center", type=click.Choice(["median", "mean"]), default="median", show_default=True)
+@click.option(
+    "--center",
+    type=click.Choice(["median", "mean"]),
+    default="median",
+    show_default=True,
+    help="What outliers are far from.",
+)
 @click.option("--maxiters", type=click.IntRange(min=-1), help="Rounds of rejection; -1 until nothing is rejected.")
 @click.option("--nlow", type=click.IntRange(min=0), default=1, show_default=True, help="Of minmax.")
 @click.option("--nhigh", type=click.IntRange(min=0), default=1, show_default=True, help="Of minmax.")
@@ -26,8 +42,20 @@ __all__ = ["combine"]
 @click.option("--read-noise", type=click.FloatRange(0, min_open=True), help="Electron, for --reject noise.")
 @click.option("--gain", type=click.FloatRange(0, min_open=True), help="Electron/adu, for --reject noise.")
 @click.option("--pedestal", type=float, default=0.0, help="Bias level that is in the frames, adu, for --reject noise.")
-@click.option("--scale", type=click.Choice(["none", "median", "mean"]), default="none", show_default=True)
-@click.option("--zero", type=click.Choice(["none", "median", "mean"]), default="none", show_default=True)
+@click.option(
+    "--scale",
+    type=click.Choice(["none", "median", "mean"]),
+    default="none",
+    show_default=True,
+    help="Multiply each frame until this is as in the first.",
+)
+@click.option(
+    "--zero",
+    type=click.Choice(["none", "median", "mean"]),
+    default="none",
+    show_default=True,
+    help="Shift each frame until this is as in the first.",
+)
 @click.option("--section", metavar="[x1:x2,y1:y2]", help="Where --scale and --zero measure.")
 @click.option("--low", type=float, help="Lowest value that is used.")
 @click.option("--high", type=float, help="Highest value that is used.")
