@@ -80,7 +80,14 @@ def median5(planes, source, target, w, step):
 
 @kernel
 def median7(planes, source, target, w, step):
-    """Medians of seven values; see `median5`."""
+    """
+    Medians of seven values.
+
+    Parameters
+    ----------
+    planes, source, target, w, step
+        As in `median5`.
+    """
     s, out = planes[source:], planes[target:]
     for p in range(w):
         a, b, c, d = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step]
@@ -102,7 +109,14 @@ def median7(planes, source, target, w, step):
 
 @kernel
 def median9(planes, source, target, w, step):
-    """Medians of nine values; see `median5`."""
+    """
+    Medians of nine values.
+
+    Parameters
+    ----------
+    planes, source, target, w, step
+        As in `median5`.
+    """
     s, out = planes[source:], planes[target:]
     for p in range(w):
         a, b, c, d, e = s[p], s[p + step], s[p + 2 * step], s[p + 3 * step], s[p + 4 * step]
