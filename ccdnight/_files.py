@@ -85,7 +85,8 @@ def whole_header(path, ext):
             if not _bearable(path):
                 return None
             header = fits.getheader(path, ext)
-        except (*_UNREADABLE, KeyError):
+        # Where SIMPLE is a number astropy asks its HDU for a size that it does not have.
+        except (*_UNREADABLE, KeyError, AttributeError):
             return None
     return None if any("truncated" in str(item.message) for item in told) else header
 

@@ -1,11 +1,13 @@
 """Mutated files: only documented errors come out, nothing hangs, and no input is harmed."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import ccdnight
 from ccdnight import storage
@@ -167,3 +169,13 @@ def test_axes_out_of_order_in_a_gzip_file(fuzz, tmp_path):
     raw = replace(storage.read_header(path), shape=(12, 32))
     with pytest.raises(FrameError, match="its pixels have shape"):
         storage.read_pixels(path, raw=raw)
+
+
+def test_a_summary_where_simple_is_a_number(fuzz, tmp_path):
+    """Compressed, so that astropy does not look at the first bytes itself; it asked for a size that was not there."""
+    good = fuzz.write_good(tmp_path)[-1]
+    garbled = b"SIMPLE  = -0.0".ljust(80) + b"BITPIXX =".ljust(80) + good[160:]
+    (tmp_path / "odd.fits.gz").write_bytes(gzip.compress(garbled))
+    with pytest.raises(AttributeError):
+        fits.getheader(tmp_path / "odd.fits.gz", 0)
+    assert "odd.fits.gz" not in ccdnight.FrameCollection(tmp_path).summary["file"]
