@@ -179,3 +179,16 @@ def test_a_summary_where_simple_is_a_number(fuzz, tmp_path):
     with pytest.raises(AttributeError):
         fits.getheader(tmp_path / "odd.fits.gz", 0)
     assert "odd.fits.gz" not in ccdnight.FrameCollection(tmp_path).summary["file"]
+
+
+def test_a_number_of_axes_that_stands_twice(fuzz, tmp_path):
+    """The second one is what astropy counts up to, for ever."""
+    good = fuzz.write_good(tmp_path)[-1]
+    end = next(i for i in range(0, len(good), 80) if good[i : i + 8] == b"END     ")
+    card = b"NAXIS   = 99999999999999999999".ljust(80)
+    twice = tmp_path / "twice.fits"
+    twice.write_bytes(good[:end] + card + b"END".ljust(80) + good[end + 160 :])
+    with pytest.raises(FrameError, match=r"NAXIS = 9+ is not a number of axes"):
+        storage.read_header(twice)
+    with pytest.raises(FrameError, match=r"NAXIS = 9+ is not a number of axes"):
+        ccdnight.read_frame(twice)

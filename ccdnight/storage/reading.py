@@ -27,6 +27,8 @@ from ccdnight.storage.pixels import decodes, read_part, read_rows, refuse_shorta
 
 __all__ = ["RawHeader", "extension_numbers", "open_plain", "read_header", "read_pixels"]
 
+#: A card NAXIS or ZNAXIS of a thousand and more.
+_MANY_AXES = re.compile(r"(Z?NAXIS) +=\s*\+?(0*[1-9]\d{3,})")
 _BLOCK = 2880
 #: A header of more blocks than this (36,000 cards) is none; real ones have up to a few hundred cards.
 _MAX_HEADER_BLOCKS = 1000
@@ -152,6 +154,10 @@ def _read_block_header(stream, path):
             # Some cameras leave rubbish or NULs behind END, which should be blanks.
             blocks[-1] = block[:end]
             text = b"".join(blocks).decode("latin-1")
+            # Astropy takes the last of cards that stand twice, we the first; it counts up to what it finds there.
+            many = next((m for i in range(0, len(text), 80) if (m := _MANY_AXES.match(text, i))), None)
+            if many:
+                raise FrameError(path, f"{many[1]} = {many[2]} is not a number of axes", "the file is damaged")
             with quiet_libraries():
                 return fits.Header.fromstring(_printable(text))
     raise FrameError(path, f"no END card within {_MAX_HEADER_BLOCKS} blocks of header", "the file is damaged")
