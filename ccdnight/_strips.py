@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ccdnight._kernels import blocks, errors
-from ccdnight._kernels.order import NETWORK_LIMIT, WIDTH, sorting_network
+from ccdnight._kernels.order import BISECT, NETWORK_LIMIT, WIDTH, sorting_network
 from ccdnight._kernels.stack import Output, Packed, Recipe, stack_strip
 from ccdnight.execution import default_workers, map_strips
 
@@ -159,7 +159,7 @@ class _Kernel:
     def __init__(self, work):
         n = len(work.sources)
         self._work, self._local = work, threading.local()
-        self._table = sorting_network(n) if n <= NETWORK_LIMIT else np.empty((0, 5), np.int32)
+        self._table = sorting_network(n) if n <= NETWORK_LIMIT else BISECT
         self._zeros = _packed_zeros(work)
         self._width = WIDTH if n <= 32 else max(128, WIDTH // (n // 16) // 16 * 16)
 

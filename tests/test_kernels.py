@@ -17,10 +17,9 @@ from hypothesis.extra import numpy as hnp
 import ccdnight
 from ccdnight._kernels._jit import kernel, on_first_compile
 from ccdnight._kernels.decode import decode_int16
-from ccdnight._kernels.order import WIDTH, middle_values, sorting_network, values_of_rank
+from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
 from ccdnight.stacking import NoiseModel, stack
 
-EMPTY = np.empty((0, 5), np.int32)
 #: Astropy 7.0 forgets what it has rejected when a round leaves nothing; later ones and ours keep to it.
 with np.errstate(invalid="ignore"):
     ASTROPY_FORGETS = not np.ma.getmaskarray(sigma_clip(np.array([[0.0], [1.0]]), sigma=0.5, axis=0)).all()
@@ -80,13 +79,29 @@ def test_order_statistics(n, dtype, network):
     whole[2 * WIDTH : 2 * WIDTH + 300] = count
     own, rows, w = np.empty(11 * WIDTH, dtype), np.empty_like(x), np.arange(300)
     ordered = np.sort(x, axis=0)
-    table = sorting_network(n) if network else EMPTY
+    table = sorting_network(n) if network else BISECT
     middle_values(x, 300, 2 * WIDTH, table, rows, own, whole)
     np.testing.assert_array_equal(own[:300], ordered[(count - 1) // 2, w])
     np.testing.assert_array_equal(own[WIDTH : WIDTH + 300], ordered[count // 2, w])
     rank = (rng.random(300) * count).astype(np.int32)
     values_of_rank(x, 300, rank, table, rows, own, whole, 0)
     np.testing.assert_array_equal(own[:300], ordered[rank, w])
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 49])
+def test_values_of_one_rank(n):
+    """By the comparators that it depends on, from a block that is left as it was."""
+    x = np.random.default_rng(n).normal(size=(n, 300)).astype(np.float32)
+    before, ordered, rows = x.copy(), np.sort(x, axis=0), np.full_like(x, np.nan)
+    own, whole = np.empty(11 * WIDTH, np.float32), np.zeros(11 * WIDTH, np.int32)
+    full = sorting_network(n)
+    for rank in {0, n // 3, n // 2, n - 1}:
+        table = selection_network(full, rank)
+        assert table.shape[1] == full.shape[1]
+        assert len(table) <= len(full)
+        values_of_rank(x, 300, np.full(300, rank, np.int32), table, rows, own, whole, 0)
+        np.testing.assert_array_equal(own[:300], ordered[rank])
+        np.testing.assert_array_equal(x, before)
 
 
 def stacks(kind, n, dtype):

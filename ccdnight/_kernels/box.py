@@ -7,37 +7,13 @@ from ccdnight._kernels._jit import kernel_with_room
 from ccdnight._kernels.medians import COLUMN, PLANE, ROW, TILE_COLUMNS, TILE_ROWS, median7
 from ccdnight._kernels.order import WIDTH, values_of_rank
 
-__all__ = ["box_rank", "median_of_medians", "selection_network"]
+__all__ = ["box_rank", "median_of_medians"]
 
 #: Width of a tile with what lies around it.
 _ACROSS = medians.WIDTH
 
 #: Pixels that are done at once: their boxes of 7 x 7 values fit into the nearest cache.
 _SIDE_BY_SIDE = 128
-
-
-def selection_network(table, rank):
-    """
-    The comparators of a sorting network on which the value of one rank depends.
-
-    Parameters
-    ----------
-    table : `~numpy.ndarray`
-        Comparators, see `ccdnight._kernels.order.sorting_network`.
-    rank : int
-        The rank, from 0.
-
-    Returns
-    -------
-    `~numpy.ndarray`
-        A part of the table, in its order.
-    """
-    needed, kept = {rank}, []
-    for one, other in table[::-1, :2]:
-        if one in needed or other in needed:
-            needed |= {one, other}
-            kept.append((one, other))
-    return np.array(kept[::-1], np.int32).reshape(-1, 2)
 
 
 @kernel_with_room

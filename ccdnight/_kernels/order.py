@@ -35,6 +35,7 @@ import numpy as np
 from ccdnight._kernels._jit import kernel
 
 __all__ = [
+    "BISECT",
     "FIRST",
     "MAXIMUM",
     "MINIMUM",
@@ -43,12 +44,13 @@ __all__ = [
     "UPTO",
     "WIDTH",
     "middle_values",
+    "selection_network",
     "sorting_network",
     "values_of_rank",
 ]
 
-#: Frames up to which the network is faster than bisection.
-NETWORK_LIMIT = 128
+#: Frames up to which the network is faster than bisection, and the table that asks for the latter.
+NETWORK_LIMIT, BISECT = 128, np.empty((0, 5), np.int32)
 
 #: Most pixels of a block, and the length of the rows below. Not a power of 2: rows 2048 bytes apart would all fall into
 #: the same few places of the cache.
@@ -85,16 +87,46 @@ def sorting_network(n):
             pairs += [(i, i + d) for i in range(n - d) if i & p == r]
             d, q, r = q - p, q >> 1, p
         p >>= 1
-    wanted, seen, marks = {0, (n - 1) // 2, n // 2, n - 1}, set(), []
+    return _network(pairs, {0, (n - 1) // 2, n // 2, n - 1})
+
+
+def selection_network(table, rank):
+    """
+    The comparators of a sorting network on which the value of one rank depends.
+
+    Parameters
+    ----------
+    table : `~numpy.ndarray`
+        Comparators of `sorting_network`.
+    rank : int
+        The rank, from 0.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        A part of the table, in its order, for `values_of_rank`.
+    """
+    pairs = [(int(one), int(other)) for one, other in table[:, :2]]
+    kept = [pair for pair, needed in zip(pairs, _needed(pairs, {rank}), strict=True) if needed]
+    return _network(kept, {rank})
+
+
+def _needed(pairs, ranks):
+    """Whether the values of some ranks depend on each comparator."""
+    wanted, marks = set(ranks), []
     for pair in reversed(pairs):
-        needed = not wanted.isdisjoint(pair)
-        wanted.update(pair if needed else ())
-        marks.insert(0, needed)
-    table = []
-    for pair, needed in zip(pairs, marks, strict=True):
-        table.append((*pair, needed, *(row not in seen for row in pair)))
+        marks.append(not wanted.isdisjoint(pair))
+        wanted.update(pair if marks[-1] else ())
+    return marks[::-1]
+
+
+def _network(pairs, ranks):
+    """The table of comparators, see `sorting_network`; the values of interest are those of some ranks."""
+    rows, seen = [], set()
+    for pair, needed in zip(pairs, _needed(pairs, ranks), strict=True):
+        rows.append((*pair, needed, *(row not in seen for row in pair)))
         seen.update(pair)
-    return np.array(table, np.int32).reshape(-1, 5)
+    return np.array(rows, np.int32).reshape(-1, 5)
 
 
 @kernel
