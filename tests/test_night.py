@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from ccdnight import FrameCollection, Night, Plan, Reduction, read_ccd
 from ccdnight.cli import main
+from ccdnight.cli.nights import _not_told, _together
 from ccdnight.exceptions import InputError, OutputLockedError, PlanError
 from ccdnight.storage import OutputLock
 
@@ -712,3 +713,19 @@ class TestHardened:
         result = reduce(raw.folder, tmp_path / "out", "--workers", "1")
         assert result.exit_code == 130
         assert not list((tmp_path / "out").rglob(".*"))
+
+
+class TestTold:
+    """What a run says of its files."""
+
+    def test_the_same_of_several_files_is_one_line(self):
+        told = [("a.fits", "failed", "truncated"), ("b.fits", "rejected", "dark"), ("c.fits", "failed", "truncated")]
+        assert list(_together(told)) == ["failed: a.fits, c.fits: truncated", "rejected: b.fits: dark"]
+        many = [(f"{number}.fits", "failed", "truncated") for number in range(11)]
+        assert next(iter(_together(many))).endswith("7.fits and 3 more: truncated")
+
+    def test_a_note_is_left_out_where_its_own_frame_was_told_of(self):
+        """Not where another one was that gives no reason, or the same."""
+        notes = ["science:a.fits: truncated", "science:ab.fits: truncated", "science:c.fits: dark", "bias: few"]
+        assert _not_told(notes, ["a.fits"]) == notes[1:]
+        assert _not_told(notes, []) == notes

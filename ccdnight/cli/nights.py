@@ -249,6 +249,12 @@ def _together(told):
         yield f"{fate}: {', '.join(paths[:_NAMED])}{more}: {reason}"
 
 
+def _not_told(notes, paths):
+    """Notes but those on science frames that have been told of as failed."""
+    begins = tuple(f"science:{path}: " for path in paths)
+    return [note for note in notes if not note.startswith(begins)]
+
+
 def _tell(result):
     counts = result.counts
     if result.run["resumed"]["words"]:
@@ -265,12 +271,7 @@ def _tell(result):
     reasons = [(str(row["path"]), str(row["fate"]), str(row["reason"])) for row in result.failures]
     for line in _together([*reasons, *((path, "problem", text) for path, text in result.run["problems"].items())]):
         click.echo(line, err=True)
-    # A science frame that failed has been told of.
-    tell_notes(
-        note
-        for note in result.run["notes"]
-        if not (note.startswith("science:") and any(reason in note for _, _, reason in reasons))
-    )
+    tell_notes(_not_told(result.run["notes"], [path for path, _, _ in reasons]))
     for name, trace in list(result.run["errors"].items())[:1]:
         click.echo(f"error in ccdnight itself, please report it: {name}\n{trace}", err=True)
     if not result.masters and not result.science:
