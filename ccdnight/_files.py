@@ -6,7 +6,6 @@ What a frame collection needs of files beside their raw headers: finding, whole 
 
 import fnmatch
 import os
-import re
 import warnings
 import zlib
 from collections import Counter
@@ -19,6 +18,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from ccdnight import storage
 from ccdnight.exceptions import FrameError, FrameWarning, OutputError, warn_user
+from ccdnight.storage.reading import many_axes
 
 __all__ = [
     "fits_by_reading",
@@ -38,6 +38,7 @@ __all__ = [
 _UNREADABLE = (
     *(OSError, EOFError, zlib.error, TypeError, ValueError, IndexError, fits.VerifyError),
     *(MemoryError, OverflowError),  # a length that is text is repeated by other lengths; one that is infinite
+    AttributeError,  # where SIMPLE is a number an HDU is asked for a size that it does not have
 )
 
 
@@ -85,8 +86,7 @@ def whole_header(path, ext):
             if not _bearable(path):
                 return None
             header = fits.getheader(path, ext)
-        # Where SIMPLE is a number astropy asks its HDU for a size that it does not have.
-        except (*_UNREADABLE, KeyError, AttributeError):
+        except (*_UNREADABLE, KeyError):
             return None
     return None if any("truncated" in str(item.message) for item in told) else header
 
@@ -100,10 +100,9 @@ def _bearable(path):
     with storage.open_plain(path) as stream:
         for _ in range(_LONGEST_HEADER):
             block = stream.read(2880)
-            cards = [block[i : i + 80] for i in range(0, len(block), 80)]
-            if any(re.match(rb"Z?NAXIS +=\s*\+?0*[1-9]\d{3}", card) for card in cards):
+            if many_axes(block.decode("latin-1")):
                 return False
-            if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
+            if len(block) < 2880 or any(block.startswith(b"END     ", i) for i in range(0, 2880, 80)):
                 return True
     return False
 

@@ -11,6 +11,7 @@ from astropy.io import fits
 
 import ccdnight
 from ccdnight import storage
+from ccdnight._files import hdu_number
 from ccdnight.exceptions import FrameError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -179,6 +180,8 @@ def test_a_summary_where_simple_is_a_number(fuzz, tmp_path):
     with pytest.raises(AttributeError):
         fits.getheader(tmp_path / "odd.fits.gz", 0)
     assert "odd.fits.gz" not in ccdnight.FrameCollection(tmp_path).summary["file"]
+    with pytest.raises(FrameError, match="holds no HDU 'SCI'"):
+        hdu_number(tmp_path / "odd.fits.gz", "SCI")
 
 
 def test_a_number_of_axes_that_stands_twice(fuzz, tmp_path):

@@ -25,7 +25,7 @@ from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 from ccdnight.storage.pixels import decodes, read_part, read_rows, refuse_shortage
 
-__all__ = ["RawHeader", "extension_numbers", "open_plain", "read_header", "read_pixels"]
+__all__ = ["RawHeader", "extension_numbers", "many_axes", "open_plain", "read_header", "read_pixels"]
 
 #: A card NAXIS or ZNAXIS of a thousand and more.
 _MANY_AXES = re.compile(r"(Z?NAXIS) +=\s*\+?(0*[1-9]\d{3,})")
@@ -135,6 +135,24 @@ def open_plain(path):
     return gzip.open(path, "rb") if packed else open(path, "rb")
 
 
+def many_axes(text):
+    """
+    The card of a header by which astropy would count its axes for hours, or for ever.
+
+    Parameters
+    ----------
+    text : str
+        Cards of 80 characters.
+
+    Returns
+    -------
+    str
+        Such as 'NAXIS = 2147483647'; '' where no card claims a thousand axes or more.
+    """
+    found = (_MANY_AXES.match(text, i) for i in range(0, len(text), 80))
+    return next((f"{match[1]} = {match[2]}" for match in found if match), "")
+
+
 def _read_block_header(stream, path):
     """Read one header by blocks of 2880 bytes; None at the end of the file."""
     blocks = []
@@ -155,9 +173,9 @@ def _read_block_header(stream, path):
             blocks[-1] = block[:end]
             text = b"".join(blocks).decode("latin-1")
             # Astropy takes the last of cards that stand twice, we the first; it counts up to what it finds there.
-            many = next((m for i in range(0, len(text), 80) if (m := _MANY_AXES.match(text, i))), None)
+            many = many_axes(text)
             if many:
-                raise FrameError(path, f"{many[1]} = {many[2]} is not a number of axes", "the file is damaged")
+                raise FrameError(path, f"{many} is not a number of axes", "the file is damaged")
             with quiet_libraries():
                 return fits.Header.fromstring(_printable(text))
     raise FrameError(path, f"no END card within {_MAX_HEADER_BLOCKS} blocks of header", "the file is damaged")
