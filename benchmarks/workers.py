@@ -6,7 +6,6 @@ What a second worker brings: one night with one and with two, on threads and on 
 A night of simulated frames is reduced with cosmic rays, in turn with one and with two workers: threads of one process,
 and processes of a cluster (extra ``cluster``), which have loaded the kernels before. All results are compared byte for
 byte.
-
 """
 
 import argparse

@@ -32,8 +32,9 @@ _WORDS = ("reason", "problem")
 #: Entries of an outcome that those who need it look at.
 _HANDED_ON = ("digest", "used", "profile")
 #: Entries of an outcome that are made anew, or not at all.
-_FAILED = "could not be made"
 _NOT_KEPT = ("pictures", "measurements", "parts", "why")
+#: Why a task was done whose product is not there.
+_FAILED = "could not be made"
 
 
 class Journal:
