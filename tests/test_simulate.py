@@ -586,6 +586,22 @@ class TestSameBytes:
             simulate_night(tmp_path / "b", "nickel", seed=1, overwrite=True)
         assert (tmp_path / "b" / "raw" / bias[0].path).read_text() == "mine"
 
+    def test_a_folder_that_is_called_truth_proves_nothing(self, tmp_path):
+        """With somebody's file in it; an empty one is left by a simulation that was broken off."""
+        night = night_for("nickel")
+        one = replace(night, exposures=tuple(item for item in night.exposures if item.kind == "bias")[:1])
+        mine = tmp_path / "raw" / one.exposures[0].path
+        mine.parent.mkdir()
+        mine.write_text("mine")
+        (tmp_path / "truth").mkdir()
+        (tmp_path / "truth" / "notes.txt").write_text("mine as well")
+        with pytest.raises(OutputError, match="no simulation made"):
+            simulate_night(tmp_path, "nickel", seed=1, night=one, overwrite=True)
+        assert mine.read_text() == "mine"
+        (tmp_path / "truth" / "notes.txt").unlink()
+        simulate_night(tmp_path, "nickel", seed=1, night=one, overwrite=True)
+        assert mine.read_bytes().startswith(b"SIMPLE  =")
+
 
 class TestFaults:
     """What goes wrong on request."""

@@ -87,7 +87,8 @@ def simulate_night(
     night : Night, optional
         Another night than that of the profile, which then only serves the headers.
     overwrite : bool, optional
-        Whether frames and truth of an earlier simulation are replaced; other frames never are.
+        Whether frames and truth of an earlier simulation are replaced, also of one that was broken off; what lies in a
+        folder without its truth beside it never is.
     workers : int, optional
         Threads.
 
@@ -140,15 +141,15 @@ def simulate_night(
     return write_truth(truth, night, physics, seed, maps, log)
 
 
-def _remove_earlier(raw, truth, night):
-    """Frames of an earlier simulation that this one does not have would be taken for its own."""
+def _earlier_frames(raw, truth):
+    """Frames of an earlier simulation; one that was broken off has left its folder for the truth empty."""
+    if not raw.is_dir() or not any(raw.iterdir()) or (truth.is_dir() and not any(truth.iterdir())):
+        return set()
     try:
-        earlier = open_truth(truth).exposures
-    except InputError:
-        return
-    for path in set(earlier) - {item.path for item in night.exposures}:
-        if (raw / path).is_file() and (raw / path).resolve().is_relative_to(raw.resolve()):
-            remove_file(raw / path)
+        return set(open_truth(truth).exposures)
+    except InputError as error:
+        msg = f"{raw}: no simulation made what is in it, and it is not overwritten; name another folder"
+        raise OutputError(msg) from error
 
 
 def _make_folders(raw, truth, night, overwrite):
@@ -158,10 +159,10 @@ def _make_folders(raw, truth, night, overwrite):
                 f"{folder}: the folder is not empty; name another one, or have it replaced with overwrite (--overwrite)"
             )
             raise OutputError(msg)
-    if raw.is_dir() and any(raw.iterdir()) and not truth.is_dir():
-        msg = f"{raw}: no simulation made what is in it, and it is not overwritten; name another folder"
-        raise OutputError(msg)
-    _remove_earlier(raw, truth, night)
+    # Those that this simulation does not have would be taken for its own.
+    for path in _earlier_frames(raw, truth) - {item.path for item in night.exposures}:
+        if (raw / path).is_file() and (raw / path).resolve().is_relative_to(raw.resolve()):
+            remove_file(raw / path)
     for folder in {truth, *((raw / item.path).parent for item in night.exposures)}:
         make_folder(folder)
 
