@@ -26,7 +26,7 @@ from ccdnight.provenance import (
 from ccdnight.readout import amplifier_regions, find_profile, frame_geometry
 from ccdnight.saturation import DEFAULT_GROW, mark_saturation, trail_regions
 from ccdnight.sources import wants_overscan
-from ccdnight.statistics import sample_pixels
+from ccdnight.statistics import median_of, sample_pixels
 
 __all__ = ["calibrate", "dark_for", "detector_maps", "significant_flags"]
 
@@ -349,9 +349,8 @@ def _saturation(ccd, profile, given, gain, bias, response):
     # What was subtracted from the raw values before they became electrons.
     pedestal = float(ccd.meta.get("OVSCMEAN", 0.0))
     if bias is not None:
-        sample = sample_pixels(bias.data)
-        finite = sample[np.isfinite(sample)]
-        pedestal += float(np.median(finite)) if finite.size else 0.0
+        middle = median_of(sample_pixels(bias.data))
+        pedestal += middle if np.isfinite(middle) else 0.0
     signal = min(levels) - pedestal
     if response is not None:
         signal = min(linearized(signal, coefficients)[0] for _, coefficients in response.parts)

@@ -5,29 +5,27 @@ from dataclasses import replace
 import numpy as np
 
 from ccdnight._corrected import Corrected, Off
-from ccdnight._inputs import frame_list, positive
-from ccdnight.calibration import identity_of, master_id, require_level_off
+from ccdnight._inputs import positive
+from ccdnight._mastersfinish import DEAD, finished, tell_master
+from ccdnight._mastersinputs import as_master, check_masters, level_of, open_frames, overscan_like, refuse_applied
+from ccdnight.calibration import require_level_off
 from ccdnight.darks import dark_for, dark_seconds, scales_whole
-from ccdnight.exceptions import AlreadyAppliedError, FrameError, InputError, warn_user
+from ccdnight.exceptions import FrameError, InputError
 from ccdnight.execution import map_list
-from ccdnight.flags import FLAGS
 from ccdnight.linearity import note_linearity, response_of
 from ccdnight.noise import noise_model
-from ccdnight.products import make_ccd, read_ccd, sigma_of
-from ccdnight.provenance import is_applied, mark_applied, record_step
+from ccdnight.products import sigma_of
 from ccdnight.readout import find_profile
-from ccdnight.sources import frame_facts, open_source, require_equal_shapes
+from ccdnight.sources import frame_facts
 from ccdnight.stacking import stack
-from ccdnight.statistics import clipped_moments, half_sample_mode, most_common, sample_pixels, sample_step
+from ccdnight.statistics import half_sample_mode, median_of, most_common, sample_pixels, sample_step
 
 __all__ = ["make_bias", "make_dark", "make_flat"]
 
-#: A flat pixel below this part of the typical level cannot calibrate anything.
-_DEAD = 0.05
 #: Every flag.
 _ANY = 0xFFFF
 _NORMALIZERS = {
-    "median": lambda values: float(np.median(values)),
+    "median": median_of,
     "mean": lambda values: float(np.mean(values, dtype=np.float64)),
     "mode": half_sample_mode,
     "most-common": most_common,
@@ -95,13 +93,13 @@ def make_bias(
     >>> round(float(np.median(bias.uncertainty.array)), 1)  # 5 / sqrt(5) is 2.2
     2.2
     """
-    sources = _open(frames, profile, overscan, window)
-    _refuse_twice(sources, bias=True)
-    zeros = [_level(source) for source in sources]
-    zeros = np.asarray(zeros) - np.mean(zeros)
+    sources = open_frames(frames, profile, overscan, window)
+    refuse_applied(sources, bias=True)
+    zeros = np.asarray(map_list(level_of, sources))
+    zeros = zeros - np.mean(zeros)
     noise = noise_model(sources, read_noise=read_noise, shot=False)
     result = stack(sources, method=method, **_rejection(reject, sigma), noise=noise, zeros=zeros, workers=workers)
-    return _finish(result, sources, "bias", "adu", reject=reject, method=method)
+    return finished(result, sources, "bias", "adu", reject=reject, method=method)
 
 
 def make_dark(
@@ -157,10 +155,10 @@ def make_dark(
     >>> round(float(dark.data.mean()), 1), str(dark.unit)
     (0.5, 'adu / s')
     """
-    bias = _as_master(bias)
-    sources = _open(frames, profile, _overscan_like(bias, overscan), window)
-    _check_masters(sources, bias)
-    _refuse_twice(sources, bias=bias, dark=True)
+    bias = as_master(bias)
+    sources = open_frames(frames, profile, overscan_like(bias, overscan), window)
+    check_masters(sources, bias)
+    refuse_applied(sources, bias=bias, dark=True)
     seconds = _dark_times(sources) if exposures is None else _given_times(exposures, len(sources))
     for source, value in zip(sources, seconds, strict=True):
         if value is None or value <= 0:
@@ -172,9 +170,10 @@ def make_dark(
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     # The master bias is common to all of them; its error does not average out.
     extra = None if bias is None else sigma_of(bias)
-    error = result.error if extra is None else np.hypot(result.error, extra / np.float32(np.mean(seconds)))
-    ccd = _finish(result, sources, "dark", "adu / s", error=error, reject=reject, method=method, bias=bias)
-    _tell_response(ccd, response)
+    common = {"extra": extra, "share": 1 / np.mean(seconds), "bias": bias}
+    ccd = finished(result, sources, "dark", "adu / s", reject=reject, method=method, **common)
+    if response is not None:
+        note_linearity(ccd, response)
     ccd.meta["EXPTIME"] = (_mean_exposure(sources), "[s] exposure of the darks that were combined")
     ccd.meta["DARKTIME"] = (float(np.mean(seconds)), "[s] time in which they collected charge")
     return ccd
@@ -247,10 +246,10 @@ def make_flat(
     if normalize not in _NORMALIZERS:
         msg = f"normalize = {normalize!r} is not known; known are {', '.join(_NORMALIZERS)}"
         raise ValueError(msg)
-    bias, dark = _as_master(bias), _as_master(dark)
-    sources = _open(frames, profile, _overscan_like(bias, overscan), window)
-    _check_masters(sources, bias, dark)
-    _refuse_twice(sources, bias=bias, dark=dark, flat=True)
+    bias, dark = as_master(bias), as_master(dark)
+    sources = open_frames(frames, profile, overscan_like(bias, overscan), window)
+    check_masters(sources, bias, dark)
+    refuse_applied(sources, bias=bias, dark=dark, flat=True)
     for source in sources:
         require_level_off(dark, bias is not None or source.overscan_applied, source.name)
     electron = _relative_gain(sources[0])
@@ -273,80 +272,15 @@ def make_flat(
     result = stack(calibrated, method=method, **_rejection(reject, sigma), noise=noise, scales=scales, workers=workers)
     good = np.isfinite(result.data) & (result.count > 0)
     # Rows that never see light would pull the median of the rest: 1 % of them by 0.02 %.
-    good &= result.data > _DEAD * np.median(sample_pixels(result.data)[sample_pixels(good)])
-    norm = _NORMALIZERS[normalize](result.data[good])
-    ccd = _finish(
-        result, sources, "flat", "", error=result.error / norm, norm=norm, reject=reject, method=method, bias=bias
-    )
+    good &= result.data > DEAD * np.median(sample_pixels(result.data)[sample_pixels(good)])
+    norm = _NORMALIZERS[normalize](result.data if good.all() else result.data[good])
+    ccd = finished(result, sources, "flat", "", norm=norm, reject=reject, method=method, bias=bias)
     if dark is not None:
-        _tell_master(ccd, "dark", dark)
-    _tell_response(ccd, response)
+        tell_master(ccd, "dark", dark)
+    if response is not None:
+        note_linearity(ccd, response)
     ccd.meta["FLATNORM"] = (norm, f"[adu] {normalize} of the stack, now 1")
     return ccd
-
-
-def _as_master(item):
-    return item if item is None or hasattr(item, "uncertainty") else read_ccd(item)
-
-
-def _open(frames, profile, overscan, window):
-    sources = map_list(lambda frame: open_source(frame, profile, overscan=overscan, window=window), frame_list(frames))
-    require_equal_shapes(sources)
-    for source in sources:
-        _refuse_empty(source)
-    return sources
-
-
-def _refuse_empty(source):
-    """A frame that is all NaN or all one value was never exposed or never read out."""
-    rows = slice(source.shape[0] // 4, min(source.shape[0], source.shape[0] // 4 + 64))
-    values = source.rows(rows)[0]
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        raise FrameError(source.name, "none of its pixels is finite")
-    if finite.size > 1 and finite.min() == finite.max():
-        raise FrameError(source.name, f"all of its pixels are {finite[0]:g}; a read-out frame has noise")
-
-
-def _overscan_like(bias, overscan):
-    if overscan is None and bias is not None:
-        return bool(is_applied(bias.meta, "overscan"))
-    return overscan
-
-
-def _check_masters(sources, bias, dark=None):
-    for role, master, unit in (("bias", bias, "adu"), ("dark", dark, "adu / s")):
-        if master is not None and master.data.shape != sources[0].shape:
-            reason = f"shape {sources[0].shape} differs from {master.data.shape} of the {role}"
-            raise FrameError(sources[0].name, reason)
-        if master is not None and str(master.unit) != unit:
-            msg = f"the {role} is in {str(master.unit)!r}; a master {role} is in {unit!r}"
-            raise InputError(msg)
-    for source in sources if bias is not None else ():
-        if source.overscan_applied != bool(is_applied(bias.meta, "overscan")):
-            reason = "its overscan and that of the bias must both be subtracted, or neither"
-            raise FrameError(source.name, reason)
-
-
-def _refuse_twice(sources, **steps):
-    """Frames given as CCDData may have seen a step that is to be applied now."""
-    for source in sources:
-        for step, wanted in steps.items():
-            evidence = is_applied(source.header, step) if wanted is not None else ""
-            if evidence:
-                msg = f"{source.name}: the step '{step}' has been applied already ({evidence})"
-                raise AlreadyAppliedError(msg)
-
-
-def _level(source):
-    """Typical value of a frame, from a few strips spread over it."""
-    ny = source.shape[0]
-    starts = np.linspace(0, max(0, ny - 16), 8).astype(int)
-    values = []
-    for start in starts:
-        data, flags = source.rows(slice(int(start), int(min(ny, start + 16))))
-        values.append(data[(flags == 0) & np.isfinite(data)])
-    return clipped_moments(np.concatenate(values))[0]
 
 
 def _flat_level(source):
@@ -359,10 +293,9 @@ def _flat_level(source):
         source.fill(rows, part, _ANY)
         parts.append(part[::step, ::step].ravel())
     data = np.concatenate(parts)
-    data = data[np.isfinite(data)]
-    level = float(np.median(data)) if data.size else 0.0
-    if level <= 0:
-        what = f"its level is {level:.1f} adu above the bias" if data.size else "all of its pixels are flagged"
+    level = median_of(data)
+    if not level > 0:
+        what = "all of its pixels are flagged" if np.isnan(level) else f"its level is {level:.1f} adu above the bias"
         raise FrameError(source.name, f"{what}; a flat needs light")
     return level
 
@@ -424,72 +357,10 @@ def _rejection(reject, sigma):
     return {"reject": reject, "sigma": (4.0 if reject == "noise" else 3.0) if sigma is None else sigma}
 
 
-def _finish(result, sources, kind, unit, *, error=None, norm=1.0, reject=None, method="average", bias=None):
-    """Cards, flags and provenance of a master."""
-    data = result.data / np.float32(norm)
-    error = result.error if error is None else error
-    flags = _master_flags(result, data, kind, len(sources))
-    lost = flags != 0
-    unusable = ~np.isfinite(data) | (lost if kind == "flat" else False)
-    if unusable.any():
-        fill = 1.0 if kind == "flat" else float(np.median(data[~lost])) if (~lost).any() else 0.0
-        data[unusable] = np.float32(fill)
-    error = np.where(np.isfinite(error) & ~unusable, error, 0)
-    ccd = make_ccd(data, unit=unit, meta=sources[0].header, sigma=error, flags=flags)
-    ccd.meta["NCOMBINE"] = (len(sources), "frames combined")
-    ccd.meta["MASTER"] = (kind, "kind of master")
-    if all(source.overscan_applied for source in sources):
-        mark_applied(ccd, "overscan", "subtracted from every frame before they were combined")
-    if all(source.trimmed for source in sources):
-        mark_applied(ccd, "trim", "every frame before they were combined")
-    if bias is not None:
-        _tell_master(ccd, "bias", bias)
-        ccd.meta["BIASID"] = (master_id(bias), "digest of that bias")
-    record_step(
-        ccd,
-        "combine",
-        inputs=[(_base(source.name), source.digest, kind) for source in sources],
-        history=f"{len(sources)} frames, {method}, rejection {reject}: {result.low} low and {result.high} high values",
-        method=method,
-        reject=reject,
-    )
-    return ccd
-
-
 def _response(sources, bias):
     """By what the linearity of all frames is corrected; None where nothing is, or their level is not taken off."""
     response = response_of(sources[0].regions)
     if response is None or not (bias is not None or all(source.overscan_applied for source in sources)):
         return None
-    _refuse_twice(sources, linearity=True)
+    refuse_applied(sources, linearity=True)
     return response
-
-
-def _tell_response(ccd, response):
-    if response is not None:
-        note_linearity(ccd, response)
-
-
-def _tell_master(ccd, role, master):
-    """Cards and provenance of a master that was subtracted from every frame."""
-    name = str(master.meta.get("FILENAME", role))
-    mark_applied(ccd, role, name)
-    ccd.meta[f"{role.upper()}FILE"] = (name[-60:], f"{role} that was subtracted")
-    record_step(ccd, role, inputs=[(name, identity_of(master), role)])
-
-
-def _base(name):
-    return name.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _master_flags(result, data, kind, n):
-    flags = np.zeros(data.shape, np.uint16)
-    empty = (result.count == 0) | ~np.isfinite(data)
-    flags[empty] |= FLAGS["NO_DATA"].value if kind == "flat" else FLAGS["BAD_PIXEL"].value
-    if kind == "flat":
-        flags[data < _DEAD] |= FLAGS["NO_DATA"].value
-    if n > 2:
-        flags[(result.count < n / 2) & ~empty] |= FLAGS["LOW_WEIGHT"].value
-    if kind == "flat" and (flags & FLAGS["NO_DATA"].value).all():
-        warn_user("no pixel of the flat is usable")
-    return flags

@@ -10,7 +10,7 @@ from ccdnight.execution import default_workers, map_list
 from ccdnight.geometry import resolve_geometry
 from ccdnight.profiles.interpret import read_facts
 from ccdnight.readout import saturation_level
-from ccdnight.statistics import clipped_moments, sample_pixels
+from ccdnight.statistics import clipped_moments, median_of, sample_pixels
 
 __all__ = ["SAMPLE_COLUMNS", "overscan_moves_with_rows", "sample_frames"]
 
@@ -95,7 +95,7 @@ def _data_sample(strips, geometry, raw, profile):
             return (float("nan"),) * 4
         pairs = np.concatenate([(part[:, 1:] - part[:, :-1]).ravel() for part in parts])
         # The median of two amplifiers together would jump from the level of the one to that of the other.
-        levels.append(np.median(finite))
+        levels.append(median_of(finite))
         scatters.append(clipped_moments(pairs)[1] / np.sqrt(2))
         saturated.append(np.mean(pixels >= saturation_level(item.amplifier, raw.header, profile)))
         lowest, highest = min(lowest, finite.min()), max(highest, finite.max())

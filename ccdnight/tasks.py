@@ -25,7 +25,7 @@ from ccdnight.plans import FROM_SCIENCE
 from ccdnight.products import read_ccd, to_hdus
 from ccdnight.provenance import printable
 from ccdnight.record import Run
-from ccdnight.statistics import clipped_moments, sample_pixels
+from ccdnight.statistics import clipped_moments, median_of, sample_pixels
 from ccdnight.thumbnails import picture_of_master, pictures_of_science, pixels_of_pictures
 
 __all__ = ["build_graph"]
@@ -174,7 +174,7 @@ def make_master(folder, output, master, profile, outcomes):
         ccd, missing = _with_large_scales(ccd, master.twilight, output, outcomes)
         lacking += missing
     good = sample_pixels(ccd.data)[~sample_pixels(ccd.mask)]
-    statistics = {"median": float(np.median(good)) if good.size else None, "flags": describe_flags(ccd.flags)}
+    statistics = {"median": median_of(good) if good.size else None, "flags": describe_flags(ccd.flags)}
     if good.size:
         statistics |= {"scatter": clipped_moments(good, sigma=3.0)[1], "unit": str(ccd.unit)}
     return _write_master(ccd, master, output) | {

@@ -17,7 +17,10 @@ from hypothesis.extra import numpy as hnp
 import ccdnight
 from ccdnight._kernels._jit import kernel, on_first_compile
 from ccdnight._kernels.decode import decode_int16
+from ccdnight._kernels.finish import finish_master
+from ccdnight._kernels.moments import pick_between, sums_within
 from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
+from ccdnight._kernels.words import sum_of_halves, sum_of_words
 from ccdnight.stacking import NoiseModel, stack
 
 #: Astropy 7.0 forgets what it has rejected when a round leaves nothing; later ones and ours keep to it.
@@ -43,6 +46,52 @@ class PackedRows(Rows):
     def fill_packed(self, rows, out):
         stored = (self.data[rows].astype(np.int32) - 32768).astype(">i2")
         out[...] = stored.reshape(-1).view(np.uint16)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 15, 16, 17, 1000])
+def test_sums_of_words_are_those_of_numpy(size):
+    values = np.random.default_rng(size).integers(0, 2**32, size, dtype=np.uint32)
+    assert sum_of_words(values) == values.sum(dtype=np.uint64)
+    halves = (values >> 16).astype(np.uint16)
+    turned = np.append(halves ^ 0x8000, np.zeros(size % 2, np.uint16)).astype(np.uint64)
+    assert sum_of_halves(halves) == (turned[::2] << 16).sum() + turned[1::2].sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1000])
+def test_passes_over_values_are_those_of_numpy(size, dtype):
+    values = np.random.default_rng(size).integers(-20, 20, size).astype(dtype)
+    away = values[np.abs(values - 1.0) <= 7].astype(float) - 1.0
+    assert sums_within(values, 1.0, 7.0) == (away.size, away.sum(), (away**2).sum())
+    room = np.empty(size + 1, dtype)
+    below, taken = pick_between(values, -3.0, 5.0, room)
+    assert below == (values < -3).sum()
+    np.testing.assert_array_equal(room[:taken], values[(values >= -3) & (values <= 5)])
+    if taken > 3:
+        assert pick_between(values, -3.0, 5.0, room[:3]) == (below, 2)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("common", [True, False])
+def test_a_master_is_finished_as_numpy_would(strict, common):
+    rng = np.random.default_rng(3)
+    data, error = rng.normal(1000, 400, 5000).astype(np.float32), rng.random(5000).astype(np.float32)
+    data[::97], data[::89], error[::101] = np.nan, np.inf, np.nan
+    count, extra = rng.integers(0, 6, 5000).astype(np.uint16), rng.random(5000 if common else 0).astype(np.float32)
+    norm, share = np.float32(1000), np.float32(0.2)
+    dead = np.float32(0.5 if strict else -np.inf)
+    out, sigma, flags = np.empty(5000, np.float32), np.empty(5000, np.float32), np.empty(5000, np.uint16)
+    rule = (dead, np.float32(2.5), np.uint16(8), np.uint16(64), strict)
+    lost = finish_master((data, error, count), extra, (norm, share), rule, out, sigma, flags)
+    value = data / norm
+    empty = (count == 0) | ~np.isfinite(value)
+    blind = empty | (value < dead)
+    usable = np.isfinite(value) & ~(blind & strict)
+    np.testing.assert_array_equal(flags, np.where(blind, 8, 0) | np.where(~empty & (count < 2.5), 64, 0))
+    np.testing.assert_array_equal(out, np.where(usable, value, np.nan))
+    noise = np.hypot(error / norm, extra * share) if common else error / norm
+    np.testing.assert_allclose(sigma, np.where(usable & np.isfinite(error), noise, 0), rtol=3e-7)
+    assert lost == np.count_nonzero(~usable)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 13, 31, 64, 100])

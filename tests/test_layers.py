@@ -68,6 +68,8 @@ LAYERS = (
         "starwidth",
     ),
     (
+        "_mastersinputs",
+        "_mastersfinish",
         "masters",
         "illumination",
         "fringes",

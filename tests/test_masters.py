@@ -121,6 +121,18 @@ class TestBias:
         assert master.data[2, 3] == pytest.approx(1000, abs=2)
         assert np.isfinite(master.uncertainty.array).all()
 
+    def test_a_flat_keeps_what_few_frames_tell(self):
+        """A response that was measured by few of the frames was measured; only what was not is 1."""
+        frames = frames_of(5, level=0.0, light=20000.0, seconds=2.0)
+        for frame in frames:
+            frame.data[4, 5] *= 0.8
+        for frame in frames[1:]:
+            frame.flags[4, 5] = 2
+        flat = make_flat(frames)
+        assert flat.flags[4, 5] == FLAGS["LOW_WEIGHT"].value
+        assert flat.data[4, 5] == pytest.approx(0.8, abs=0.03)
+        assert flat.uncertainty.array[4, 5] > 0
+
     def test_what_was_done_to_the_frames_is_told(self, tmp_path):
         """And nothing else: frames that are taken as they are have not been trimmed."""
         taken = make_bias(frames_of(3))

@@ -10,10 +10,65 @@ from ccdnight.statistics import (
     clipped_mean_rows,
     clipped_moments,
     half_sample_mode,
+    median_of,
     most_common,
+    quantiles,
     sample_pixels,
     truncation_factor,
 )
+
+#: Values that a sample tells about well, badly, or not at all.
+SETS = {
+    "noise": lambda rng, n: rng.normal(1000, 10, n),
+    "whole numbers": lambda rng, n: np.rint(rng.normal(1000, 2, n)),
+    "two values": lambda rng, n: rng.choice([0.0, 1.0], n),
+    "one value": lambda rng, n: np.full(n, 7.0),
+    "sorted": lambda rng, n: np.sort(rng.normal(0, 1, n)),
+    "period of the sample": lambda rng, n: rng.normal(0, 1, n) + 100 * (np.arange(n) % (n // 4096) == 0),
+    "heavy tails": lambda rng, n: rng.standard_cauchy(n),
+    "outliers": lambda rng, n: np.where(rng.random(n) < 0.2, 60000.0, rng.normal(0, 1e-3, n)),
+}
+
+
+def plain_moments(values, sigma, maxiters=20):
+    """`clipped_moments` as one would write it down."""
+    values = np.asarray(values, np.float64)
+    low, center, high = np.percentile(values, [15.865, 50, 84.135])
+    width = max((high - low) / 2, np.std(values) * 1e-3)
+    if width < 0.5 and np.array_equal(2 * values, np.rint(2 * values)):
+        width = 0.5
+    kept = values[np.abs(values - center) <= sigma * width] if width > 0 else values
+    for _ in range(maxiters):
+        mean, std = kept.mean(), kept.std() / truncation_factor(sigma)
+        inside = np.abs(values - mean) <= sigma * std
+        if inside.sum() == kept.size or not inside.any():
+            break
+        kept = values[inside]
+    return kept.mean(), kept.std(ddof=1) / truncation_factor(sigma), kept.size
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [20_000, 65_537, 250_000])
+@pytest.mark.parametrize("name", SETS)
+def test_quantiles_and_moments_are_those_of_numpy(name, size, dtype):
+    values = SETS[name](np.random.default_rng(7), size).astype(dtype)
+    fractions = [0.0, 0.15865, 0.5, 0.84135, 1.0]
+    assert quantiles(values, fractions) == pytest.approx(np.quantile(values.astype(float), fractions), rel=1e-12)
+    assert median_of(values) == pytest.approx(np.median(values.astype(float)), rel=1e-12)
+    if name != "one value":
+        for sigma in (2.5, 5.0):
+            mean, std, count = clipped_moments(values, sigma=sigma)
+            expected = plain_moments(values, sigma)
+            assert (mean, std) == pytest.approx(expected[:2], rel=1e-9)
+            assert count == expected[2]
+
+
+def test_quantiles_leave_the_values_as_they_were():
+    values = SETS["two values"](np.random.default_rng(8), 50_000)
+    before = values.copy()
+    quantiles(values, [0.25])
+    clipped_moments(values)
+    np.testing.assert_array_equal(values, before)
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0, 5.0])

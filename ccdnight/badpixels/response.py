@@ -5,7 +5,7 @@ import numpy as np
 from ccdnight.badpixels.causes import CAUSES
 from ccdnight.badpixels.local import each_block_row, local_median, local_sigma
 from ccdnight.badpixels.outliers import box_median
-from ccdnight.statistics import sample_pixels
+from ccdnight.statistics import median_of, sample_pixels
 
 __all__ = ["flat_causes", "ratio_outliers"]
 
@@ -45,7 +45,7 @@ def flat_causes(flat, sigma, least, regions, workers=None):
         Relative deviation from the neighbors in units of the scatter, 2 % at least, for the search for columns.
     """
     some, local = sample_pixels(flat), np.zeros_like(flat)
-    typical = np.float32(np.median(some[some > 0]) if (some > 0).any() else 1)
+    typical = np.float32(median_of(some[some > 0]) if (some > 0).any() else 1)
 
     def smooth(part, rows):
         local[part][rows] = local_median(flat[part], rows)

@@ -46,13 +46,14 @@ def range_factors(n, false_alarms):
     """
     from scipy.special import erfc
 
-    grid = np.linspace(-9, 9, 1801)
-    density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
-    above = erfc(grid / math.sqrt(2)) / 2
-    widths = np.linspace(0, 14, 1401)
+    # Values and widths lie on one lattice, so that the integral above x + w is that above another of its points.
+    lattice = np.linspace(-9, 23, 3201)
+    grid, tail = lattice[:1801], erfc(lattice / math.sqrt(2)) / 2
+    density, above = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), tail[:1801]
+    widths = lattice[:1401] - lattice[0]
     exceeded = np.empty(widths.size)
-    for number, width in enumerate(widths):
-        beyond = erfc((grid + width) / math.sqrt(2)) / 2
+    for number in range(widths.size):
+        beyond = tail[number : number + 1801]
         inside = above - beyond
         within = inside ** (n - 1) + (n - 1) * inside ** (n - 2) * beyond
         exceeded[number] = np.sum(n * density * (above ** (n - 1) - within)) * (grid[1] - grid[0])

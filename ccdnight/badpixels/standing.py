@@ -3,7 +3,7 @@
 import numpy as np
 
 from ccdnight.badpixels.local import each_block_row, local_median, local_residual, local_sigma
-from ccdnight.statistics import sample_pixels
+from ccdnight.statistics import median_of, sample_pixels
 
 __all__ = ["bias_deviation", "dark_deviation", "filled"]
 
@@ -26,7 +26,7 @@ def filled(image, lost):
     """
     if lost.any():
         good = sample_pixels(image)[~sample_pixels(lost)]
-        image[lost] = np.median(good) if good.size else 0
+        image[lost] = median_of(good) if good.size else 0
     return image
 
 
@@ -93,7 +93,7 @@ def dark_deviation(image, error, regions, *, workers=None):
     """
     out, scatter = np.zeros_like(image), np.zeros_like(image)
     near = None if error is None else np.zeros_like(image)
-    clean = None if error is None else np.nan_to_num(error)
+    clean = None if error is None else error if np.isfinite(error).all() else np.nan_to_num(error)
 
     def look(part, rows):
         residual = local_residual(image[part], rows)
@@ -102,7 +102,7 @@ def dark_deviation(image, error, regions, *, workers=None):
             near[part][rows] = local_median(clean[part], rows)
 
     each_block_row(look, regions, workers=workers)
-    usual = 0 if near is None else np.median(sample_pixels(scatter)) ** 2 - np.median(sample_pixels(near)) ** 2
+    usual = 0 if near is None else median_of(sample_pixels(scatter)) ** 2 - median_of(sample_pixels(near)) ** 2
 
     def divide(part, rows):
         sigma = scatter[part][rows]

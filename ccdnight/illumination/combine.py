@@ -9,6 +9,7 @@ from ccdnight.flags import FLAGS
 from ccdnight.illumination.polynomial import fit_illumination, illumination_map
 from ccdnight.products import derive, flags_of, read_ccd, sigma_of
 from ccdnight.provenance import mark_applied, record_step, records_of, refuse_twice, set_records
+from ccdnight.statistics import median_of
 
 __all__ = ["combine_flats"]
 
@@ -70,7 +71,7 @@ def combine_flats(dome, twilight, *, degree=3, sigma=3.0, mask=None):
         msg = f"degree = {degree!r}: the fitted light falls to {light.min():.3g} in the frame; lower the degree"
         raise InputError(msg)
     data = dome.data / light
-    norm = np.float32(np.median(data[usable]))
+    norm = np.float32(median_of(data[usable]))
     flat = _new_flat(dome, data / norm, light * norm, usable)
     count = (model.x_degree + 1) * (model.y_degree + 1)
     error = model.meta["scatter"] * np.sqrt(count / model.meta["kept"])

@@ -7,6 +7,7 @@ from ccdnight.flags import FLAGS
 from ccdnight.illumination.dithers import combine_dithered, open_dithered
 from ccdnight.products import make_ccd
 from ccdnight.provenance import is_applied, record_step
+from ccdnight.statistics import median_of
 
 __all__ = ["check_thresholds", "make_sky_flat", "sky_flags"]
 
@@ -64,7 +65,7 @@ def make_sky_flat(science, *, sigma=4.0, source_sigma=3.0, grow=5):
     if lost.all():
         msg = "no pixel shows sky in any of the science frames"
         raise InputError(msg)
-    norm = np.float32(np.median(result.data[~lost]))
+    norm = np.float32(median_of(result.data[~lost]))
     flat = make_ccd(
         np.where(lost, np.float32(1), result.data / norm),
         unit="",

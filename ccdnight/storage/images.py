@@ -15,6 +15,8 @@ __all__ = ["write_hdus", "writes"]
 _BLOCK = 2880
 #: Values that are swapped at a time.
 _CHUNK = 1 << 16
+#: What BZERO of unsigned 16-bit integers turns.
+_SIGN = np.uint16(0x8000)
 #: Characters that the code of a checksum leaves out.
 _SKIPPED = frozenset(b":;<=>?@[\\]^_`")
 
@@ -98,11 +100,19 @@ def _image(hdu, when):
 
 
 def _swapped(data):
-    """The pixels as they lie in the file; BZERO of unsigned integers turns the first bit."""
+    """
+    The pixels as they lie in the file; BZERO of unsigned integers turns the first bit.
+
+    Every piece lies in the same memory: it has to be used up before the next is asked for.
+    """
     flat = data.reshape(-1)
+    room = np.empty(min(_CHUNK, flat.size), flat.dtype.newbyteorder(">"))
     for begin in range(0, flat.size, _CHUNK):
-        piece = flat[begin : begin + _CHUNK]
-        yield (piece ^ np.uint16(0x8000) if piece.dtype == np.uint16 else piece).byteswap()
+        piece = room[: min(_CHUNK, flat.size - begin)]
+        piece[...] = flat[begin : begin + _CHUNK]
+        if flat.dtype == np.uint16:
+            piece ^= _SIGN
+        yield piece
 
 
 def _sum_of_pixels(data):
@@ -111,18 +121,12 @@ def _sum_of_pixels(data):
 
     A big-endian word of the file has the value of the machine's own word in memory.
     """
-    flat, total = data.reshape(-1), 0
+    from ccdnight._kernels.words import sum_of_halves, sum_of_words
+
+    flat = data.reshape(-1)
     if flat.dtype.itemsize == 1:
         return sum(_sum_of(flat[begin : begin + 4 * _CHUNK]) for begin in range(0, flat.size, 4 * _CHUNK))
-    for begin in range(0, flat.size, _CHUNK):
-        piece = flat[begin : begin + _CHUNK]
-        if piece.dtype == np.uint16:
-            piece = piece ^ np.uint16(0x8000)
-            first, second = (int(piece[i::2].sum(dtype=np.uint64)) for i in (0, 1))
-            total += (first << 16) + second
-        else:
-            total += int(piece.view(np.uint32).sum(dtype=np.uint64))
-    return total
+    return int(sum_of_halves(flat) if flat.dtype == np.uint16 else sum_of_words(flat.view(np.uint32)))
 
 
 def _sum_of(piece):
