@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ccdnight import storage
 from ccdnight._version import version
-from ccdnight.execution import TaskGraph
-from ccdnight.provenance import digest_file
+from ccdnight.execution import TaskGraph, map_list
+from ccdnight.provenance import digest_file, digest_input
 from ccdnight.storage.writing import environment
 
 __all__ = ["Journal"]
@@ -81,16 +81,18 @@ class Journal:
         -------
         TaskGraph
         """
-        found, known, places = TaskGraph(), set(files), {str(folder), str(self._output)}
+        found, known, places, tasks = TaskGraph(), set(files), {str(folder), str(self._output)}, []
         for task in graph.tasks.values():
             # The last says only how large pictures for the report are.
             args = task.args[:-1] if task.name.startswith("science:") else task.args
             named, plain = set(), _plain([item for item in args if str(item) not in places])
             _strings(plain, named)
-            inputs = {name: self._digest(folder, name) for name in sorted(named & known)}
-            inputs |= {mask: self._digest(folder, mask) for mask in _masks(plain)}
-            parts = {"function": task.function.__name__, "versions": _versions(), "inputs": inputs}
-            parts["parameters"] = _hash(plain)
+            tasks.append((task, plain, [*sorted(named & known), *_masks(plain)]))
+        names = list(dict.fromkeys(name for _, _, inputs in tasks for name in inputs))
+        digests = dict(zip(names, map_list(lambda name: self._digest(folder, name), names), strict=True))
+        for task, plain, inputs in tasks:
+            parts = {"function": task.function.__name__, "versions": _versions(), "parameters": _hash(plain)}
+            parts["inputs"] = {name: digests[name] for name in inputs}
             what = (task.function, task.args, parts, self._tasks.get(task.name), str(self._output))
             found.add(task.name, keep_or_make, *what, needs=task.needs)
         return found
@@ -138,7 +140,7 @@ class Journal:
         try:
             known, now = self._raw.get(name), _stat(path)
             if not isinstance(known, list) or len(known) != 2 or known[0] != now:
-                self._raw[name] = known = [now, digest_file(path)]
+                self._raw[name] = known = [now, digest_input(path)]
         except OSError:
             return "cannot be read"
         return known[1]

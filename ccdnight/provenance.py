@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import time
 from dataclasses import astuple, dataclass, fields
 
 from astropy.io.fits.verify import VerifyError
@@ -14,6 +16,7 @@ __all__ = [
     "StepRecord",
     "digest_bytes",
     "digest_file",
+    "digest_input",
     "is_applied",
     "mark_applied",
     "printable",
@@ -131,6 +134,56 @@ def digest_file(path):
     """
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+#: Digests of raw files by path, each with what the disk said of the file; and how old a change must be, in ns, that a
+#: later one could not have the same time.
+_inputs, _MOST_INPUTS, _SETTLED = {}, 100_000, 2_000_000_000
+
+
+def digest_input(path):
+    """
+    `digest_file` of a raw file, read once only as long as the disk says that it is the same.
+
+    Several steps of a run ask for it. A file that changed a moment ago is read every time: another change might not
+    be seen.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ccdnight.provenance import digest_file, digest_input
+    >>> with TemporaryDirectory() as folder:
+    ...     size = Path(folder, "a.txt").write_bytes(b"bias")
+    ...     same = digest_input(Path(folder, "a.txt")) == digest_file(Path(folder, "a.txt"))
+    >>> same
+    True
+    """
+    path = os.path.abspath(path)
+    told = _told_of(path)
+    known, digest = _inputs.get(path, (None, ""))
+    if known != told:
+        digest = digest_file(path)
+        if _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
+            if len(_inputs) >= _MOST_INPUTS:
+                _inputs.clear()
+            _inputs[path] = told, digest
+    return digest
+
+
+def _told_of(path):
+    """What another content would change; the time of the last change of the inode cannot be set back."""
+    told = os.stat(path)
+    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def records_of(ccd):

@@ -20,7 +20,7 @@ from ccdnight.overscan import DEFAULT_WINDOW, note_overscan, overscan_levels
 from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
 from ccdnight.profiles.interpret import first_number, read_facts
-from ccdnight.provenance import digest_file, record_step, refuse_twice
+from ccdnight.provenance import digest_input, record_step, refuse_twice
 from ccdnight.trimming import note_trim, trim_cards
 
 __all__ = ["amplifier_regions", "find_profile", "frame_geometry", "read_frame", "subtract_overscan", "trim"]
@@ -146,7 +146,7 @@ def note_read(ccd, path, profile, problems):
     path, profile, problems
         As in `open_raw`.
     """
-    record_step(ccd, "read", inputs=[(path.name, digest_file(path), "raw")], profile=profile.name, header=problems)
+    record_step(ccd, "read", inputs=[(path.name, digest_input(path), "raw")], profile=profile.name, header=problems)
 
 
 def saturation_level(amplifier, header, profile):

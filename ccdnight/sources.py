@@ -19,7 +19,7 @@ from ccdnight.overscan import DEFAULT_WINDOW, overscan_of
 from ccdnight.products import flags_of
 from ccdnight.profiles import get_profile
 from ccdnight.profiles.interpret import read_facts
-from ccdnight.provenance import digest_file, is_applied
+from ccdnight.provenance import digest_input, is_applied
 from ccdnight.readout import (
     amplifier_regions,
     find_profile,
@@ -154,7 +154,7 @@ class FrameSource:
     @functools.cached_property
     def digest(self):
         """SHA-256 of the file."""
-        return digest_file(self.path)
+        return digest_input(self.path)
 
     @property
     def raw_shape(self):

@@ -16,6 +16,7 @@ from ccdnight.provenance import (
     StepRecord,
     digest_bytes,
     digest_file,
+    digest_input,
     is_applied,
     mark_applied,
     record_rows,
@@ -24,6 +25,41 @@ from ccdnight.provenance import (
     refuse_twice,
     set_records,
 )
+
+
+class TestDigestInput:
+    """Read once, as long as the disk says that it is the same."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "raw.fits"
+        path.write_bytes(b"one")
+        return path
+
+    @staticmethod
+    def reads(monkeypatch):
+        found = []
+        monkeypatch.setattr("ccdnight.provenance.digest_file", lambda path: found.append(path) or digest_file(path))
+        return found
+
+    def test_it_is_read_once(self, path, monkeypatch):
+        reads, later = self.reads(monkeypatch), path.stat().st_ctime_ns + 3_000_000_000
+        monkeypatch.setattr("ccdnight.provenance.time.time_ns", lambda: later)
+        assert digest_input(path) == digest_input(str(path)) == digest_file(path)
+        assert len(reads) == 1
+        for content in (b"two", b"three"):
+            path.write_bytes(content)
+            assert digest_input(path) == digest_file(path)
+
+    def test_what_changed_a_moment_ago_is_read_again(self, path, monkeypatch):
+        """Within one tick of the clock another change would have the same time."""
+        reads = self.reads(monkeypatch)
+        assert digest_input(path) == digest_input(path) == digest_file(path)
+        assert len(reads) == 2
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            digest_input(tmp_path / "no.fits")
 
 
 @pytest.fixture

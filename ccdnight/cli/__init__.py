@@ -9,7 +9,7 @@ import warnings
 import click
 
 from ccdnight.cli.coadds import coadd
-from ccdnight.cli.common import Commands
+from ccdnight.cli.common import Commands, keep_memory
 from ccdnight.cli.detectors import detector
 from ccdnight.cli.nights import frames, plan, reduce, report, verify
 from ccdnight.cli.profiles import profile
@@ -38,6 +38,7 @@ def main():
     # Warnings of libraries about single cards would bury what an observer has to know; ours are printed.
     from ccdnight.exceptions import CcdnightWarning
 
+    keep_memory()
     # A last look for garbage in all that was imported would take a sixth of a second.
     atexit.register(gc.freeze)
     # Who ends a run kindly gets what Ctrl-C gives: nothing half-written, and no lock left behind.

@@ -11,6 +11,7 @@ from ccdnight.cli.common import (
     PARTLY,
     clean,
     exit_code,
+    imports_kept,
     json_option,
     print_json,
     profile_option,
@@ -141,7 +142,8 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, sc
       ccdnight reduce 2016-01-15/ reduced/ --coadd
       ccdnight reduce 2016-01-15/ reduced/ --scheduler tcp://10.0.0.1:8786
     """
-    from ccdnight.night import Night
+    with imports_kept():
+        from ccdnight.night import Night
 
     if plan_file and (policy or any(choices.values())):
         options = "--policy, --bias, --dark, --flat, --bad-pixels or --mask"
