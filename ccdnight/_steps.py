@@ -227,7 +227,9 @@ def _divide(data, variance, flat):
     response = flat.data.astype(np.float64)
     unusable = ~(np.isfinite(response) & (response > 0))
     response[unusable] = 1
-    result, variance = data / response, variance / response**2
+    # Relative errors add up; the variance of the result is that of the frame and of the flat over the response squared.
+    inverse = 1 / response
+    result = data * inverse
     if flat.uncertainty is not None:
-        variance += (result / response) ** 2 * _variance(flat)
-    return result, variance, unusable
+        variance = variance + result**2 * _variance(flat)
+    return result, variance * inverse**2, unusable

@@ -147,7 +147,10 @@ def sky_of(ccd):
         Clipped at 3 sigma with the loss put right; NaN where no pixel is good. The error is that of the pixels
         which were looked at, up to a quarter of a million.
     """
-    data, flags = sample_pixels(ccd.data), sample_pixels(flags_of(ccd))
-    values = data[(flags == 0) & np.isfinite(data)]
+    data, flags = sample_pixels(ccd.data), sample_pixels(_bits(ccd))
+    good = (flags == 0) & np.isfinite(data)
+    if ccd.mask is not None:
+        good &= ~sample_pixels(np.broadcast_to(ccd.mask, ccd.data.shape))
+    values = data[good]
     level, scatter, count = clipped_moments(values, sigma=3.0)
     return level, scatter, scatter / np.sqrt(max(count, 1))

@@ -32,6 +32,9 @@ __all__ = ["calibrate", "dark_for", "detector_maps", "significant_flags"]
 
 _ENGINES = {"fused": Fused, "steps": Steps}
 
+#: Pixels of a master bias that tell its typical level.
+_SAMPLE = 20_000
+
 
 def calibrate(
     frame,
@@ -349,7 +352,7 @@ def _saturation(ccd, profile, given, gain, bias, response):
     # What was subtracted from the raw values before they became electrons.
     pedestal = float(ccd.meta.get("OVSCMEAN", 0.0))
     if bias is not None:
-        middle = median_of(sample_pixels(bias.data))
+        middle = median_of(sample_pixels(bias.data, _SAMPLE))
         pedestal += middle if np.isfinite(middle) else 0.0
     signal = min(levels) - pedestal
     if response is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -337,12 +338,16 @@ def _readable_mask(mask, folder):
 @contextlib.contextmanager
 def _reported_if_stopped(run, graph, on_done, journal):
     """What is called with every outcome; a run that is stopped leaves a report and a journal of what it has done."""
-    outcomes = {}
+    outcomes, ahead = {}, []
 
     def seen(outcome):
         outcomes[outcome.name] = outcome
         journal.note(outcome)
         on_done(outcome)
+        if journal.made and not ahead:
+            # There will be a report; masters are made one after the other and leave a processor with nothing to do.
+            ahead.append(threading.Thread(target=_import_report, name="report", daemon=True))
+            ahead[0].start()
 
     try:
         yield seen
@@ -351,6 +356,14 @@ def _reported_if_stopped(run, graph, on_done, journal):
         with contextlib.suppress(OutputError):
             _report(run.stopped(outcomes, graph.tasks, error))
         raise
+
+
+def _import_report():
+    """Import what a report is drawn with, which takes a third of a second."""
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_agg  # noqa: F401
+
+    import ccdnight.plots  # noqa: F401
 
 
 def _report(result):

@@ -162,7 +162,9 @@ def flags_of(ccd):
     given = isinstance(ccd.flags, np.ndarray)
     flags = ccd.flags.astype(np.uint16) if given else np.zeros(ccd.data.shape, np.uint16)
     if ccd.mask is not None:
-        flags[np.broadcast_to(ccd.mask, flags.shape) & (flags == 0)] = FLAGS["NO_DATA"].value
+        unknown = np.broadcast_to(ccd.mask, flags.shape) & (flags == 0)
+        if unknown.any():
+            flags[unknown] = FLAGS["NO_DATA"].value
     return flags
 
 

@@ -10,7 +10,7 @@ from ccdnight.execution import default_workers, map_list
 from ccdnight.geometry import resolve_geometry
 from ccdnight.profiles.interpret import read_facts
 from ccdnight.readout import saturation_level
-from ccdnight.statistics import clipped_moments, median_of, sample_pixels
+from ccdnight.statistics import clipped_moments, median_of, medians_of_rows, sample_pixels
 
 __all__ = ["SAMPLE_COLUMNS", "overscan_moves_with_rows", "sample_frames"]
 
@@ -170,7 +170,7 @@ def _row_means(collection, name):
 
 
 def _clean_means(pixels):
-    center = np.median(pixels, axis=1, keepdims=True)
+    center = medians_of_rows(pixels)[:, None]
     limit = 5 * clipped_moments(sample_pixels(pixels - center))[1]
     good = np.abs(pixels - center) <= limit
     return np.where(good, pixels, center).mean(axis=1)

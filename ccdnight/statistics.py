@@ -9,6 +9,7 @@ __all__ = [
     "clipped_moments",
     "half_sample_mode",
     "median_of",
+    "medians_of_rows",
     "most_common",
     "quantiles",
     "sample_pixels",
@@ -118,7 +119,8 @@ def _moments_within(values, center, width):
     if count == 0:
         return center, 0.0, 0
     mean = first / count
-    return center + mean, math.sqrt(max(second / count - mean**2, 0.0)), count
+    variance = second / count - mean * mean
+    return center + mean, math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.inf, count
 
 
 def quantiles(values, fractions):
@@ -239,8 +241,8 @@ def clipped_mean_rows(data, *, sigma=3.0, maxiters=5):
 
     data = np.asarray(data, dtype=np.float64)
     masked = np.where(np.isfinite(data), data, np.nan)
+    center = _nan_median_rows(masked)
     with np.errstate(invalid="ignore"):
-        center = _nan_median_rows(masked)
         some = slice(None, None, max(1, masked.size // _WIDTH_SAMPLE))
         _, std, _ = clipped_moments(masked[some] - center[some, None], sigma=5.0)
     width = std if np.isfinite(std) and std > 0 else 1e-6
@@ -250,12 +252,39 @@ def clipped_mean_rows(data, *, sigma=3.0, maxiters=5):
 
 
 def _nan_median_rows(masked):
-    if not np.isnan(masked).any():
-        return np.median(masked, axis=1)
-    rows = np.full(masked.shape[0], np.nan)
-    any_good = ~np.isnan(masked).all(axis=1)
-    rows[any_good] = np.nanmedian(masked[any_good], axis=1)
-    return np.where(np.isnan(rows), np.nanmedian(rows) if any_good.any() else np.nan, rows)
+    rows = medians_of_rows(masked)
+    lost = np.isnan(rows)
+    if lost.any() and not lost.all():
+        rows[lost] = np.median(rows[~lost])
+    return rows
+
+
+def medians_of_rows(data):
+    """
+    Median of every row of an image.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        float32 or float64, shape ``(ny, nx)``; NaN is left out.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Of the same kind, shape ``(ny,)``; NaN where there is nothing else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import medians_of_rows
+    >>> medians_of_rows(np.array([[1.0, 9.0, 2.0], [3.0, np.nan, 4.0]])).tolist()
+    [2.0, 3.5]
+    """
+    from ccdnight._kernels.rowmeans import row_medians
+
+    data, out = np.ascontiguousarray(data), np.empty(len(data), data.dtype)
+    row_medians(data, np.empty(data.shape[1], data.dtype), out)
+    return out
 
 
 def half_sample_mode(values):

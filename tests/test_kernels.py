@@ -20,6 +20,7 @@ from ccdnight._kernels.decode import decode_int16
 from ccdnight._kernels.finish import finish_master
 from ccdnight._kernels.moments import pick_between, sums_within
 from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
+from ccdnight._kernels.rowmeans import row_medians
 from ccdnight._kernels.words import sum_of_halves, sum_of_words
 from ccdnight.stacking import NoiseModel, stack
 
@@ -69,6 +70,24 @@ def test_passes_over_values_are_those_of_numpy(size, dtype):
     np.testing.assert_array_equal(room[:taken], values[(values >= -3) & (values <= 5)])
     if taken > 3:
         assert pick_between(values, -3.0, 5.0, room[:3]) == (below, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["noise", "ties", "sorted", "nan", "infinite"])
+@pytest.mark.parametrize("width", [1, 2, 3, 24, 25, 300])
+def test_medians_of_rows_are_those_of_numpy(kind, width, dtype):
+    rng = np.random.default_rng(width)
+    data = rng.normal(1000, 5, (200, width)).astype(dtype)
+    data = {"ties": np.rint(data / 5), "sorted": np.sort(data, axis=1)[:, ::-1].copy()}.get(kind, data)
+    if kind in ("nan", "infinite"):
+        data[rng.random(data.shape) < 0.3] = np.nan if kind == "nan" else np.inf
+    before, out = data.copy(), np.empty(200, dtype)
+    row_medians(data, np.empty(width, dtype), out)
+    np.testing.assert_array_equal(data, before)
+    lost = np.isnan(data).all(axis=1)
+    assert np.isnan(out[lost]).all()
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(out[~lost], np.nanmedian(data[~lost], axis=1), rtol=2e-7)
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -1,7 +1,10 @@
 """Whole nights: every input has its fate, bad input costs no other frame, and the results are right."""
 
+import gc
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import builders
@@ -15,6 +18,7 @@ from click.testing import CliRunner
 
 from ccdnight import FrameCollection, Night, Plan, Reduction, read_ccd
 from ccdnight.cli import main
+from ccdnight.cli.common import imports_kept
 from ccdnight.cli.nights import _not_told, _together
 from ccdnight.exceptions import InputError, OutputLockedError, PlanError
 from ccdnight.storage import OutputLock
@@ -546,6 +550,25 @@ def test_files_with_the_same_to_tell_share_a_line(raw, tmp_path):
 
 class TestCommandLine:
     """What is printed, and the exit codes."""
+
+    def test_as_a_module(self):
+        """What ``python -m ccdnight`` does is what ``ccdnight`` does."""
+        call = [sys.executable, "-m", "ccdnight", "--version"]
+        found = subprocess.run(call, capture_output=True, text=True, check=True)
+        assert found.stdout.startswith("ccdnight, version ")
+
+    def test_imports_are_kept_out_of_the_collection_of_garbage(self):
+        """And it goes on afterwards, or is as it was."""
+        for on in (True, False):
+            (gc.enable if on else gc.disable)()
+            try:
+                with imports_kept():
+                    assert not gc.isenabled()
+                assert gc.isenabled() is on
+                assert gc.get_freeze_count() > 0
+            finally:
+                gc.enable()
+                gc.unfreeze()
 
     def test_frames(self, raw):
         result = run("frames", raw.folder)

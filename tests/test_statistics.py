@@ -125,6 +125,14 @@ class TestClippedMoments:
         assert clipped_moments(np.array(values)) == pytest.approx(expected, nan_ok=True)
 
 
+    @pytest.mark.filterwarnings("ignore:overflow")
+    def test_squares_that_are_no_numbers_any_more(self):
+        """Damaged floating-point files hold such values; they are no reason to stop."""
+        mean, std, count = clipped_moments(np.array([5.0] * 40 + [1e200] * 60))
+        assert mean == pytest.approx(6e199)
+        assert (std, count) == (math.inf, 100)
+
+
 class TestClippedMeanRows:
     """The level of an overscan."""
 

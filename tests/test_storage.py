@@ -523,6 +523,24 @@ class TestWriting:
             if data is not None:
                 np.testing.assert_array_equal(hdus[0].data, data)
 
+    @pytest.mark.parametrize("begin", ["as it is", "unknown"])
+    def test_what_is_written_in_pieces(self, tmp_path, monkeypatch, begin):
+        """Many times what the disk is told to begin with, here and where it cannot be told; and back to the start."""
+        if begin == "unknown":
+            monkeypatch.setattr("ccdnight.storage.writing._begin_writing", lambda: None)
+        pieces = np.random.default_rng(1).integers(0, 256, (40, 1_000_003), dtype=np.uint8)
+
+        def write(stream):
+            for piece in pieces:
+                stream.write(piece)
+            place = stream.tell()
+            stream.seek(0)
+            stream.write(b"first")
+            return place
+
+        assert storage.write_bytes(tmp_path / "x", write) == pieces.size
+        assert (tmp_path / "x").read_bytes() == b"first" + pieces.tobytes()[5:]
+
     def test_permissions_follow_the_umask_and_leave_it(self, tmp_path):
         """Threads that write at the same time must not change it for one another."""
         old = os.umask(0o027)

@@ -192,15 +192,15 @@ def _divide(masters, y, left, right, value, variance, flags):
         sigma = masters.flat_sigma[y, left:right]
         for x in range(value.size):
             usable = (flat[x] > none) & (flat[x] - flat[x] == none)
-            response = np.float64(flat[x]) if usable else 1.0
-            value[x] /= response
-            ratio = value[x] / response
-            variance[x] = variance[x] / (response * response) + ratio * ratio * _square(sigma[x])
+            # One division in place of three: they are what takes the time of a pixel.
+            inverse = 1.0 / (np.float64(flat[x]) if usable else 1.0)
+            value[x] *= inverse
+            variance[x] = (variance[x] + value[x] * value[x] * _square(sigma[x])) * (inverse * inverse)
             flags[x] |= np.uint16(0) if usable else _NO_DATA
     else:
         for x in range(value.size):
             usable = (flat[x] > none) & (flat[x] - flat[x] == none)
-            response = np.float64(flat[x]) if usable else 1.0
-            value[x] /= response
-            variance[x] /= response * response
+            inverse = 1.0 / (np.float64(flat[x]) if usable else 1.0)
+            value[x] *= inverse
+            variance[x] *= inverse * inverse
             flags[x] |= np.uint16(0) if usable else _NO_DATA

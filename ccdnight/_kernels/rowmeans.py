@@ -1,10 +1,10 @@
-"""Clipped means of many short rows."""
+"""Clipped means and medians of many short rows."""
 
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
 
-__all__ = ["clipped_means"]
+__all__ = ["clipped_means", "row_medians"]
 
 
 @kernel
@@ -39,3 +39,62 @@ def clipped_means(data, limit, rounds, center, count):
                 break
             middle = mean
         center[y] = middle
+
+
+@kernel
+def _select(values, size, rank):
+    """Bring the value of a rank to its place, lower ones before it and higher ones behind (Hoare 1961, CACM 4, 321)."""
+    low, high = 0, size - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] < pivot:
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if rank <= right:
+            high = right
+        elif rank >= left:
+            low = left
+        else:
+            return
+
+
+@kernel
+def row_medians(data, room, out):
+    """
+    Median of every row.
+
+    This is equivalent to ``np.nanmedian(data, axis=1)``.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        float32 or float64, shape ``(ny, nx)``; NaN is left out.
+    room : `~numpy.ndarray`
+        Of the same kind, shape ``(nx,)``; written.
+    out : `~numpy.ndarray`
+        Of the same kind, shape ``(ny,)``; written, NaN without a value.
+    """
+    for y in range(data.shape[0]):
+        size = 0
+        for x in range(data.shape[1]):
+            value = data[y, x]
+            room[size] = value
+            size += value == value  # noqa: PLR0124 - NaN is not
+        if size == 0:
+            out[y] = np.nan
+            continue
+        half = size // 2
+        _select(room, size, half)
+        out[y] = room[half]
+        if size % 2 == 0:
+            below = room[0]
+            for x in range(1, half):
+                below = max(below, room[x])
+            out[y] = (below + room[half]) / 2

@@ -12,7 +12,7 @@ import numpy as np
 
 from ccdnight.badpixels.local import each_block_row
 from ccdnight.execution import map_strips
-from ccdnight.statistics import clipped_moments, sample_pixels
+from ccdnight.statistics import clipped_moments, medians_of_rows, sample_pixels
 
 __all__ = ["LEAST_FRAMES", "beyond_noise", "frame_noise", "range_factors", "ranges"]
 
@@ -112,11 +112,9 @@ def _take_level(values, rows, regions):
             continue
         some = piece[:, :: max(1, piece.shape[1] // _ROW_SAMPLE)]
         whole = bool(np.isfinite(piece).all())
+        level = medians_of_rows(some if whole else np.where(np.isfinite(some), some, np.float32(np.nan)))
         with np.errstate(all="ignore"):
-            level = (
-                np.median(some, axis=1) if whole else np.nanmedian(np.where(np.isfinite(some), some, np.nan), axis=1)
-            )
-        piece -= level[:, None].astype(np.float32)
+            piece -= level[:, None]
         if not whole:
             piece[~np.isfinite(piece)] = 0
 

@@ -50,7 +50,7 @@ def bias_deviation(image, noise, regions, *, workers=None):
     `~numpy.ndarray`
         float32.
     """
-    out, known = np.zeros_like(image), _by_region(noise, regions)
+    out, known = _blank(image, regions), _by_region(noise, regions)
 
     def do(part, rows):
         residual = local_residual(image[part], rows)
@@ -59,6 +59,12 @@ def bias_deviation(image, noise, regions, *, workers=None):
 
     each_block_row(do, regions, workers=workers)
     return out
+
+
+def _blank(image, regions):
+    """Room for an image, 0 where no region is."""
+    covered = sum((y.stop - y.start) * (x.stop - x.start) for y, x in regions)
+    return np.empty_like(image) if covered == image.size else np.zeros_like(image)
 
 
 def _name(part):
@@ -91,8 +97,8 @@ def dark_deviation(image, error, regions, *, workers=None):
     `~numpy.ndarray`
         float32.
     """
-    out, scatter = np.zeros_like(image), np.zeros_like(image)
-    near = None if error is None else np.zeros_like(image)
+    out, scatter = _blank(image, regions), _blank(image, regions)
+    near = None if error is None else _blank(image, regions)
     clean = None if error is None else error if np.isfinite(error).all() else np.nan_to_num(error)
 
     def look(part, rows):
