@@ -124,7 +124,6 @@ class TestClippedMoments:
     def test_odd_input(self, values, expected):
         assert clipped_moments(np.array(values)) == pytest.approx(expected, nan_ok=True)
 
-
     @pytest.mark.filterwarnings("ignore:overflow")
     def test_squares_that_are_no_numbers_any_more(self):
         """Damaged floating-point files hold such values; they are no reason to stop."""
