@@ -8,6 +8,7 @@ from ccdnight.matching import FrameRow, Group, Matcher, differences, night_words
 from ccdnight.naming import master_names, science_names
 from ccdnight.observation import julian_date, night_of, parse_time
 from ccdnight.plans import MasterPlan, Plan, SciencePlan, UnusedFrame
+from ccdnight.vetting import COPY
 
 __all__ = ["FrameRow", "Plan", "associate", "frame_rows"]
 
@@ -295,7 +296,7 @@ def _exposures(group):
     return f"{min(known):g} to {max(known):g}"
 
 
-def frame_rows(frames, samples, found, *, policy, longitudes):
+def frame_rows(frames, samples, found, *, policy, longitudes, twice=None):
     """
     Sort the frame table into frames that can be used and those that cannot.
 
@@ -309,6 +310,8 @@ def frame_rows(frames, samples, found, *, policy, longitudes):
         Its `match` names the columns that frames and calibrations share.
     longitudes : list of float or None
         Longitude of the telescope for each row.
+    twice : dict of str to str, optional
+        Copies of frames, from `ccdnight.vetting.copies`.
 
     Returns
     -------
@@ -323,6 +326,8 @@ def frame_rows(frames, samples, found, *, policy, longitudes):
     for frame, sample, longitude in zip(frames, samples, longitudes, strict=True):
         path, kind, problem = str(frame["path"]), str(frame["kind"]), str(frame["problem"])
         fate, reason = _fate(frame, found.get(path, ""))
+        if not fate and path in (twice or {}):
+            fate, reason = "unused", f"{COPY}{twice[path]}: it has the same pixels, and counts once"
         if fate:
             aside.append(UnusedFrame(path, kind, fate, reason))
             continue

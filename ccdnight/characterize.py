@@ -9,7 +9,7 @@ from ccdnight import storage
 from ccdnight.detector import PhotonTransfer, dark_current, fit_photon_transfer, measure_bias
 from ccdnight.exceptions import FrameError, InputError, MeasurementError
 from ccdnight.measuring import detector_table, measure_detectors
-from ccdnight.vetting import contradictions
+from ccdnight.vetting import contradictions, copies
 
 __all__ = ["characterize"]
 
@@ -67,6 +67,7 @@ def characterize(night, *, output=None):
 def _frames(night, samples):
     """Biases and flats as `measure_detectors` takes them, and darks of each detector."""
     wrong = contradictions(night.frames, samples)
+    wrong |= copies(night.frames, samples, wrong)
     frames, darks = [], {}
     for row in night.frames:
         path, kind = str(row["path"]), str(row["kind"])

@@ -1,5 +1,6 @@
 """Names of products: they depend on the product and the profile; only where two would be equal do they say more."""
 
+import re
 from pathlib import PurePosixPath
 
 from ccdnight.provenance import digest_bytes
@@ -85,10 +86,12 @@ def _distinguish(name, group, other, taken):
     return f"{name}_{number}"
 
 
-def _shortened(name):
-    """A name whose parts are short enough for any file system; what is cut is told apart by a digest."""
+def _fitting(name):
+    """A name whose parts are text and short enough for any file system; what is cut is told apart by a digest."""
     parts = []
     for part in PurePosixPath(name).parts:
+        # What separates folders elsewhere, ends a line, or is no text at all (from a system with another alphabet).
+        part = re.sub(r"[\\\x00-\x1f\x7f\ud800-\udfff]", "_", part)
         if len(part.encode()) > _LONGEST:
             ending = ".fits" if part.endswith(".fits") else ""
             kept = part.encode()[: _LONGEST - 20].decode(errors="ignore")
@@ -112,7 +115,7 @@ def science_names(paths):
         The relative path with its suffix replaced by ``.fits``; where two would then be equal (a.fits beside
         a.fits.gz, or names that differ in case only) the whole name is kept, with ``.fits`` behind it.
     """
-    plain = {path: _shortened(product_name(path)) for path in paths}
+    plain = {path: _fitting(product_name(path)) for path in paths}
     counts = {}
     for name in plain.values():
         counts[name.casefold()] = counts.get(name.casefold(), 0) + 1
@@ -123,7 +126,7 @@ def science_names(paths):
     for path in paths:
         name = plain[path]
         if counts[name.casefold()] > 1:
-            name = _shortened(path + ".fits")
+            name = _fitting(path + ".fits")
         base, number = name[: -len(".fits")], 2
         while name.casefold() in taken:
             name, number = f"{base}_{number}.fits", number + 1

@@ -23,7 +23,7 @@ from ccdnight.profiles.model import NAMED_POLICIES, POLICY_CHOICES
 from ccdnight.sampling import overscan_moves_with_rows
 from ccdnight.storage import OutputLock
 from ccdnight.tasks import build_graph
-from ccdnight.vetting import contradictions
+from ccdnight.vetting import contradictions, copies
 
 __all__ = ["Night"]
 
@@ -154,7 +154,8 @@ class Night:
             return Plan(profile=self.profile.name, policy=chosen, notes=(note,))
         frames, samples = self.frames, self._collection.measure()
         found = contradictions(frames, samples, flat_level=chosen.flat_level, flat_saturated=chosen.flat_saturated)
-        rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=self._longitudes())
+        twice, longitudes = copies(frames, samples, found), self._longitudes()
+        rows, aside = frame_rows(frames, samples, found, policy=chosen, longitudes=longitudes, twice=twice)
         notes = _section_notes(samples)
         moves = self._moves(rows, chosen)
         plan = associate(rows, aside, profile=self.profile, policy=chosen, row_by_row=moves, mask=mask)

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 
+from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.exceptions import PlanError, ProfileError
 from ccdnight.profiles import Policy
@@ -201,7 +202,7 @@ class Plan:
         body["masters"] = [_lean(item) for item in self.masters]
         body["science"] = [_lean(item) for item in self.science]
         body["unused"] = [_lean(item) for item in self.unused]
-        return _HEAD + tomli_w.dumps(body, multiline_strings=False)
+        return storage.keep_names(_HEAD + tomli_w.dumps(body, multiline_strings=False))
 
     @classmethod
     def from_toml(cls, text):
@@ -223,7 +224,7 @@ class Plan:
             If it is no plan, was written by a newer ccdnight, or cannot be carried out.
         """
         try:
-            body = tomllib.loads(text)
+            body = tomllib.loads(storage.names_again(text))
         except tomllib.TOMLDecodeError as error:
             msg = f"the plan is not valid TOML: {error}"
             raise PlanError(msg) from error

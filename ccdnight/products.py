@@ -253,6 +253,7 @@ def read_ccd(path):
     try:
         with quiet_libraries(), fits.open(path, memmap=False) as hdus:
             _refuse_truncated(hdus, path)
+            storage.require_all_intact(path, raw)
             return _from_hdus(hdus, raw)
     except FrameError:
         raise

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 import re
-import time
 from dataclasses import astuple, dataclass, fields
 
 from astropy.io.fits.verify import VerifyError
 
+from ccdnight._unchanged import Unchanged
 from ccdnight.exceptions import AlreadyAppliedError
 
 __all__ = [
@@ -136,9 +135,8 @@ def digest_file(path):
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-#: Digests of raw files by path, each with what the disk said of the file; and how old a change must be, in ns, that a
-#: later one could not have the same time.
-_inputs, _MOST_INPUTS, _SETTLED = {}, 100_000, 2_000_000_000
+#: Digests of raw files.
+_inputs = Unchanged()
 
 
 def digest_input(path):
@@ -168,22 +166,7 @@ def digest_input(path):
     >>> same
     True
     """
-    path = os.path.abspath(path)
-    told = _told_of(path)
-    known, digest = _inputs.get(path, (None, ""))
-    if known != told:
-        digest = digest_file(path)
-        if _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
-            if len(_inputs) >= _MOST_INPUTS:
-                _inputs.clear()
-            _inputs[path] = told, digest
-    return digest
-
-
-def _told_of(path):
-    """What another content would change; the time of the last change of the inode cannot be set back."""
-    told = os.stat(path)
-    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
+    return _inputs.get(path, digest_file)
 
 
 def records_of(ccd):

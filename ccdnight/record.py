@@ -108,9 +108,9 @@ class Run:
         texts = {
             "plan.toml": self._plan.to_toml(),
             "detector.ecsv": _ecsv(detector_table(detector["rows"])),
-            "night.ecsv": _ecsv(table),
+            "night.ecsv": storage.keep_names(_ecsv(table)),
         }
-        run["files"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+        run["files"] = {name: hashlib.sha256(storage.text_bytes(text)).hexdigest() for name, text in texts.items()}
         resumed = {"words": journal.words(), "kept": journal.kept, "made": journal.made}
         before = self._before()
         if self._is_as_before(run, before, texts):
@@ -263,7 +263,7 @@ def _failures(outcomes):
 
 def _holds(path, text):
     try:
-        return path.read_bytes() == text.encode()
+        return path.read_bytes() == storage.text_bytes(text)
     except OSError:
         return False
 

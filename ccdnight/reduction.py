@@ -7,6 +7,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
+from ccdnight import storage
 from ccdnight._html import table_html
 from ccdnight.exceptions import InputError
 from ccdnight.plans import Plan
@@ -152,11 +153,12 @@ class Reduction:
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             night = Table.read(folder / "night.ecsv", format="ascii.ecsv")
+            night["path"] = [storage.names_again(str(path)) for path in night["path"]]
             plan = Plan.from_toml((folder / "plan.toml").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             msg = f"{folder}: no output folder of ccdnight: {Path(error.filename).name} is missing"
             raise InputError(msg) from error
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             msg = f"{folder}: cannot be read as an output folder: {error}"
             raise InputError(msg) from error
         version = run.get("format")

@@ -27,6 +27,7 @@ from ccdnight.provenance import printable
 from ccdnight.record import Run
 from ccdnight.statistics import clipped_moments, median_of, sample_pixels
 from ccdnight.thumbnails import picture_of_master, pictures_of_science, pixels_of_pictures
+from ccdnight.vetting import COPY
 
 __all__ = ["build_graph"]
 
@@ -112,7 +113,7 @@ def _measurable(night, plan):
     """Biases and flats of the plan with what must be equal within a pair."""
     kinds = {path: master.kind for master in plan.masters for path in master.inputs}
     wanted = set(plan.inputs) - {item.path for item in plan.unused}
-    spare = {item.path: item.kind for item in plan.unused if item.fate == "unused"}
+    spare = {item.path: item.kind for item in plan.unused if item.fate == "unused" and not item.reason.startswith(COPY)}
     names = ("detector", "binning", "read_mode", "shape")
     found = {str(row["path"]): (tuple(str(row[name]) for name in names), str(row["filter"])) for row in night.frames}
     keys = {found[path][0] for path in wanted if path in found}

@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
-__all__ = ["contradictions"]
+__all__ = ["COPY", "contradictions", "copies"]
+
+#: How the reason begins why a copy is not used.
+COPY = "a copy of "
 
 #: A bias (or dark) may stray from the others by this many adu, or this many times its read noise.
 _STRAY_ADU, _STRAY_NOISE = 100.0, 20.0
@@ -43,6 +46,37 @@ def contradictions(frames, samples, *, flat_level=_FLAT_LEVEL, flat_saturated=_S
         if sentence:
             found[row.path] = sentence
     return found
+
+
+def copies(frames, samples, found):
+    """
+    Calibration frames that are there twice, as a.fits beside a.fits.gz or in two folders.
+
+    Counted twice, a frame would make the error of its master too small, and the noise of pairs of frames vanish. The
+    noise of its pixels tells it apart from any other frame. Science frames are all reduced, whoever wants them twice.
+
+    Parameters
+    ----------
+    frames, samples : `~astropy.table.Table`
+        As for `contradictions`.
+    found : dict of str to str
+        What `contradictions` returned; a frame that cannot be used does not stand for its copy.
+
+    Returns
+    -------
+    dict of str to str
+        Path of each further copy to the path of the first.
+    """
+    first, others = {}, {}
+    for frame, sample in zip(frames, samples, strict=True):
+        row = _Row(frame, sample)
+        if row.kind not in ("bias", "dark", "flat", "twilight") or row.path in found or not row.scatter > 0:
+            continue
+        pixels = (row.level, row.scatter, str(row.overscan), row.saturated, row.span)
+        one = first.setdefault((row.kind, row.key, row.exposure, pixels), row.path)
+        if one != row.path:
+            others[row.path] = one
+    return others
 
 
 class _Row:

@@ -20,6 +20,7 @@ LAYERS = (
         "_html",
         "_quiet",
         "_sections",
+        "_unchanged",
         "_kernels",
         "provenance",
         "storage",

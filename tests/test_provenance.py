@@ -44,7 +44,7 @@ class TestDigestInput:
 
     def test_it_is_read_once(self, path, monkeypatch):
         reads, later = self.reads(monkeypatch), path.stat().st_ctime_ns + 3_000_000_000
-        monkeypatch.setattr("ccdnight.provenance.time.time_ns", lambda: later)
+        monkeypatch.setattr("ccdnight._unchanged.time.time_ns", lambda: later)
         assert digest_input(path) == digest_input(str(path)) == digest_file(path)
         assert len(reads) == 1
         for content in (b"two", b"three"):

@@ -20,8 +20,8 @@ from ccdnight.exceptions import InputError
 from ccdnight.journal import Journal
 
 QUIET = {"progress": False, "workers": 1}
-#: How often a run is killed; more by hand: CCDNIGHT_KILLS=20.
-KILLS = int(os.environ.get("CCDNIGHT_KILLS", "6"))
+#: How often a run is killed; more by hand: CCDNIGHT_KILLS=200.
+KILLS = int(os.environ.get("CCDNIGHT_KILLS", "20"))
 _KILLED = """
 import sys, time
 from ccdnight import Night

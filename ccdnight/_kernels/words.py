@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 
-__all__ = ["sum_of_halves", "sum_of_words"]
+__all__ = ["sum_of_halves", "sum_of_swapped", "sum_of_words"]
 
 
 @kernel
@@ -26,6 +26,29 @@ def sum_of_words(words):
     total = np.uint64(0)
     for word in words:
         total += np.uint64(word)
+    return total
+
+
+@kernel
+def sum_of_swapped(words):
+    """
+    Sum of 32-bit words whose bytes lie in the other order.
+
+    This is equivalent to ``words.byteswap().sum(dtype=np.uint64)``.
+
+    Parameters
+    ----------
+    words : `~numpy.ndarray`
+        uint32, shape ``(n,)``, at most 2**32 of them.
+
+    Returns
+    -------
+    int
+    """
+    total = np.uint64(0)
+    for word in words:
+        low = (word & np.uint32(0xFF)) << np.uint32(24) | (word & np.uint32(0xFF00)) << np.uint32(8)
+        total += np.uint64(low | (word >> np.uint32(8)) & np.uint32(0xFF00) | word >> np.uint32(24))
     return total
 
 

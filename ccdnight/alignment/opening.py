@@ -220,6 +220,7 @@ def _product(path, raw, parts):
         item = storage.read_header(path, hdu=parts[name][0])
         return storage.unpacked(path, item) if item.compressed else item
 
+    storage.require_all_intact(path, raw)
     header, _ = storage.clean_header(raw.header)
     image = storage.unpacked(path, raw) if raw.compressed else raw
     kind = str(parts.get("UNCERT", (0, {}))[1].get("UTYPE", "StdDevUncertainty")).strip()

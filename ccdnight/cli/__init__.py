@@ -3,6 +3,7 @@
 import atexit
 import gc
 import signal
+import sys
 import threading
 import warnings
 
@@ -39,6 +40,10 @@ def main():
     from ccdnight.exceptions import CcdnightWarning
 
     keep_memory()
+    # A name that the terminal cannot show must not cost the run whose last words tell of it.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     # A last look for garbage in all that was imported would take a sixth of a second.
     atexit.register(gc.freeze)
     # Who ends a run kindly gets what Ctrl-C gives: nothing half-written, and no lock left behind.

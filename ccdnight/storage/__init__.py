@@ -2,7 +2,7 @@
 
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
-from ccdnight.storage.names import FITS_SUFFIXES, find_fits, product_name, safe_name
+from ccdnight.storage.names import FITS_SUFFIXES, find_fits, keep_names, names_again, product_name, safe_name
 from ccdnight.storage.pixels import (
     decode_rows,
     decodes,
@@ -14,6 +14,7 @@ from ccdnight.storage.pixels import (
     wide,
 )
 from ccdnight.storage.reading import RawHeader, extension_numbers, open_plain, read_header, read_pixels
+from ccdnight.storage.sums import require_all_intact, require_intact
 from ccdnight.storage.unpacking import unpacked
 from ccdnight.storage.writing import (
     make_folder,
@@ -21,6 +22,7 @@ from ccdnight.storage.writing import (
     remove_partial,
     require_inside,
     require_space,
+    text_bytes,
     write_bytes,
     write_fits,
     write_text,
@@ -36,7 +38,9 @@ __all__ = [
     "decodes",
     "extension_numbers",
     "find_fits",
+    "keep_names",
     "make_folder",
+    "names_again",
     "open_plain",
     "packs",
     "product_name",
@@ -48,9 +52,12 @@ __all__ = [
     "refuse_shortage",
     "remove_file",
     "remove_partial",
+    "require_all_intact",
     "require_inside",
+    "require_intact",
     "require_space",
     "safe_name",
+    "text_bytes",
     "unpacked",
     "wide",
     "write_bytes",

@@ -10,6 +10,8 @@ import io
 import numpy as np
 from astropy.io import fits
 
+from ccdnight.storage.sums import fold, sum_of_bytes
+
 __all__ = ["write_hdus", "writes"]
 
 _BLOCK = 2880
@@ -89,11 +91,11 @@ def _table(hdu, when):
 def _image(hdu, when):
     """Header and pixels of an image, piece by piece."""
     header, size = hdu.header, hdu.data.nbytes
-    datasum = _fold(_sum_of_pixels(hdu.data))
+    datasum = fold(_sum_of_pixels(hdu.data))
     header["DATASUM"] = (str(datasum), when)
     header.set("CHECKSUM", "0" * 16, when, before="DATASUM")
     text = header.tostring().encode("ascii")
-    header["CHECKSUM"] = _encoded(~_fold(datasum + _sum_of(np.frombuffer(text, np.uint8))) & 0xFFFFFFFF)
+    header["CHECKSUM"] = _encoded(~fold(datasum + sum_of_bytes(text)) & 0xFFFFFFFF)
     yield header.tostring().encode("ascii")
     yield from _swapped(hdu.data)
     yield b"\0" * (-size % _BLOCK)
@@ -125,22 +127,8 @@ def _sum_of_pixels(data):
 
     flat = data.reshape(-1)
     if flat.dtype.itemsize == 1:
-        return sum(_sum_of(flat[begin : begin + 4 * _CHUNK]) for begin in range(0, flat.size, 4 * _CHUNK))
+        return sum_of_bytes(flat)
     return int(sum_of_halves(flat) if flat.dtype == np.uint16 else sum_of_words(flat.view(np.uint32)))
-
-
-def _sum_of(piece):
-    """Sum of the 32-bit words of some bytes, those that are missing at the end taken as 0."""
-    raw = piece.view(np.uint8)
-    words = (raw if raw.size % 4 == 0 else np.append(raw, np.zeros(-raw.size % 4, np.uint8))).view(">u4")
-    return int(words.sum(dtype=np.uint64))
-
-
-def _fold(total):
-    """The sum in ones' complement (FITS standard 4.0, appendix J)."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
 
 
 def _encoded(value):

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
-__all__ = ["FITS_SUFFIXES", "find_fits", "product_name", "safe_name"]
+__all__ = ["FITS_SUFFIXES", "find_fits", "keep_names", "names_again", "product_name", "safe_name"]
 
 _PLAIN = (".fits", ".fit", ".fts")
 #: Suffixes of the files that are looked at, lower case.
@@ -52,6 +52,58 @@ def find_fits(folder):
         wanted = (name for name in names if name.lower().endswith(FITS_SUFFIXES) and not name.startswith("."))
         found += [Path(parent, name).relative_to(folder).as_posix() for name in wanted]
     return sorted(found)
+
+
+#: Python has a byte of a name that is no text as half of a pair of surrogates, which no file can hold.
+_PRIVATE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+_AGAIN = {private: half for half, private in _PRIVATE.items()}
+
+
+def keep_names(text):
+    """
+    A text with names of files, such that it can be written and `names_again` finds them.
+
+    Parameters
+    ----------
+    text : str
+        Names as the system gives them.
+
+    Returns
+    -------
+    str
+        Each byte that is no text is a character of Unicode's private area.
+
+    Examples
+    --------
+    >>> import os
+    >>> from ccdnight.storage import keep_names, names_again
+    >>> name = os.fsdecode(b"M31_\\xe9.fits")
+    >>> names_again(keep_names(name).encode().decode()) == name
+    True
+    """
+    return text.translate(_PRIVATE)
+
+
+def names_again(text):
+    """
+    Names of files as the system gives them.
+
+    Parameters
+    ----------
+    text : str
+        From `keep_names`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from ccdnight.storage import names_again
+    >>> names_again("M31.fits")
+    'M31.fits'
+    """
+    return text.translate(_AGAIN)
 
 
 def safe_name(text, *, limit=60):

@@ -25,7 +25,7 @@ from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 from ccdnight.storage.pixels import decodes, read_part, read_rows, refuse_shortage
 
-__all__ = ["RawHeader", "extension_numbers", "many_axes", "open_plain", "read_header", "read_pixels"]
+__all__ = ["RawHeader", "data_parts", "extension_numbers", "many_axes", "open_plain", "read_header", "read_pixels"]
 
 #: A card NAXIS or ZNAXIS of a thousand and more.
 _MANY_AXES = re.compile(r"(Z?NAXIS) +=\s*\+?(0*[1-9]\d{3,})")
@@ -67,6 +67,8 @@ class RawHeader:
         Where the pixels begin in the file, or in what a gzip file unpacks to.
     tiled : bool
         Whether the image is tile-compressed.
+    size : int
+        Bytes of its data in the file, or in what a gzip file unpacks to.
 
     Examples
     --------
@@ -89,6 +91,7 @@ class RawHeader:
     compressed: bool
     offset: int = 0
     tiled: bool = False
+    size: int = 0
 
     @functools.cached_property
     def coding(self):
@@ -263,7 +266,7 @@ def _scan(stream, path, hdu):
                 _check_unpacked(path, abs(header.get("ZBITPIX" if tiled else "BITPIX", 8)) // 8 * math.prod(shape))
             full = _inherit(primary, header) if number else header
             packed = tiled or isinstance(stream, gzip.GzipFile)
-            raw = RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled)
+            raw = RawHeader(_untile(full) if tiled else full, shape[-2:], number, packed, stream.tell(), tiled, size)
             _check_scaling(path, raw.coding)
             return raw
         if isinstance(stream, gzip.GzipFile):
@@ -372,20 +375,42 @@ def extension_numbers(path):
     >>> numbers["IM1"]
     1
     """
-    names, number = {}, 0
+    names = {}
+    for number, (header, _, _) in enumerate(data_parts(path)):
+        names.setdefault(str(header.get("EXTNAME", "")).strip().upper(), number)
+    names.pop("", None)
+    return names
+
+
+def data_parts(path):
+    """
+    Where the data of every HDU of a FITS file lie.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Yields
+    ------
+    header : `~astropy.io.fits.Header`
+        Of the HDU.
+    offset, size : int
+        First byte of its data, and their number. After what is no HDU nothing comes: rubbish behind an image is not
+        unusual.
+    """
     try:
         with open_plain(path) as stream:
             while (header := _read_block_header(stream, Path(path))) is not None:
-                names.setdefault(str(header.get("EXTNAME", "")).strip().upper(), number)
-                _skip(stream, _data_size(header, Path(path)))
-                number += 1
+                offset, size = stream.tell(), _data_size(header, Path(path))
+                yield header, offset, size
+                stream.seek(offset)
+                _skip(stream, size)
     except FrameError:
-        return names  # what follows an image may be rubbish; names that were found are good
+        return
     except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         refuse_shortage(error)
         raise FrameError(path, f"cannot be read: {error}") from error
-    names.pop("", None)
-    return names
 
 
 def _inherit(primary, header):

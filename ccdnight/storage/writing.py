@@ -28,6 +28,7 @@ __all__ = [
     "remove_partial",
     "require_inside",
     "require_space",
+    "text_bytes",
     "write_bytes",
     "write_fits",
     "write_text",
@@ -323,8 +324,33 @@ def require_space(folder, size):
     with environment(folder):
         free = shutil.disk_usage(folder).free
     if free < size:
-        msg = f"{folder}: about {size / 1e9:.3g} GB will be written, but only {free / 1e9:.3g} GB are free on the disk"
+        unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB")
+        wanted, left = (f"{value / unit:.3g} {name}" for value in (size, free))
+        msg = f"{folder}: about {wanted} will be written, but only {left} are free on the disk; no space is left"
         raise OutputError(msg)
+
+
+def text_bytes(text):
+    """
+    What `write_text` writes.
+
+    Parameters
+    ----------
+    text : str
+        The content.
+
+    Returns
+    -------
+    bytes
+        UTF-8; what is no Unicode is an escape.
+
+    Examples
+    --------
+    >>> from ccdnight.storage import text_bytes
+    >>> text_bytes("cloudy")
+    b'cloudy'
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_text(path, text):
@@ -349,7 +375,7 @@ def write_text(path, text):
     >>> text
     'cloudy'
     """
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text_bytes(text))
 
 
 def write_fits(path, hdus, *, digest=True):

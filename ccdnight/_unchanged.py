@@ -1,0 +1,54 @@
+"""What is known of a file as long as the disk says that it is the same."""
+
+import os
+import time
+
+__all__ = ["Unchanged"]
+
+#: How many files are remembered, and how old a change must be, in ns, that a later one could not have the same time.
+_MOST, _SETTLED = 100_000, 2_000_000_000
+
+
+class Unchanged:
+    """
+    Results of a function of files, each found once.
+
+    Of a file that changed a moment ago nothing is remembered: another change might not be seen.
+    """
+
+    def __init__(self):
+        self._known = {}
+
+    def get(self, path, function, *more):
+        """
+        What a function says of a file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+        function : callable
+            Called with its absolute path and what follows.
+        *more
+            Hashable arguments.
+
+        Returns
+        -------
+        object
+        """
+        path = os.path.abspath(path)
+        told = _told_of(path)
+        before, result = self._known.get((path, more), (None, None))
+        if before != told:
+            result = function(path, *more)
+            if _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
+                if len(self._known) >= _MOST:
+                    self._known.clear()
+                self._known[path, more] = told, result
+        return result
+
+
+def _told_of(path):
+    """What another content would change; the time of the last change of the inode cannot be set back."""
+    told = os.stat(path)
+    return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
