@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ccdnight import storage
 from ccdnight._cluster import check_client, check_workers
+from ccdnight._collecting import collect
 from ccdnight._html import table_html
 from ccdnight.association import associate, frame_rows
 from ccdnight.exceptions import InputError, OutputError, PlanError, ProfileError
 from ccdnight.execution import run_graph
-from ccdnight.frames import FrameCollection
 from ccdnight.journal import Journal
 from ccdnight.masking import read_mask
 from ccdnight.plans import Plan, served
@@ -65,7 +65,7 @@ class Night:
     """
 
     def __init__(self, source, *, profile=None):
-        self._collection = _collect(source, profile)
+        self._collection = collect(source, profile)
         if profile is not None:
             get_profile(profile)
 
@@ -266,6 +266,8 @@ class Night:
                 _reported_if_stopped(run, graph, on_done, journal) as seen,
             ):
                 outcomes = run_graph(graph, workers=workers, client=client, on_done=seen)
+            if client is not None:
+                storage.remove_partial(output)  # of workers that were killed while they wrote
             result = run.finish(outcomes, journal)
             if not result.run["resumed"]["unchanged"]:
                 _report(result)
@@ -301,7 +303,7 @@ class Night:
         """A plan from a file: its profile is taken, and its reasons may have been overtaken by an edit."""
         if plan.profile not in (self.profile.name, self.profile.source):
             try:
-                self._collection = _collect(self._collection, get_profile(plan.profile))
+                self._collection = collect(self._collection, get_profile(plan.profile))
             except ProfileError as error:
                 msg = f"the plan's profile: {error}"
                 raise PlanError(msg) from error
@@ -377,34 +379,6 @@ def _report(result):
         raise
     except Exception:  # noqa: BLE001
         result.run["errors"]["report"] = traceback.format_exc()
-
-
-def _collect(source, profile):
-    from ccdproc import ImageFileCollection
-
-    if isinstance(source, FrameCollection) and profile is None:
-        return source
-    if isinstance(source, ImageFileCollection):
-        names = [os.path.join(source.location or "", str(name)) for name in source.files]
-        ext = None if isinstance(source, FrameCollection) or source.ext == 0 else source.ext
-        return _collect_files([Path(name) for name in names], profile, folder=source.location, ext=ext)
-    if isinstance(source, str | Path):
-        return FrameCollection(source, profile=profile)
-    if isinstance(source, list | tuple):
-        return _collect_files([Path(item) for item in source], profile)
-    msg = f"source is a {type(source).__name__}; a folder, a list of files or an ImageFileCollection is needed"
-    raise TypeError(msg)
-
-
-def _collect_files(paths, profile, *, folder=None, ext=None):
-    """Files given one by one keep their paths below the folder that they share."""
-    if not paths and folder is None:
-        msg = "source is an empty list; at least one file is needed"
-        raise InputError(msg)
-    absolute = [Path(os.path.abspath(path)) for path in paths]
-    folder = os.path.abspath(folder) if folder else os.path.commonpath([path.parent for path in absolute])
-    names = [Path(os.path.relpath(path, folder)).as_posix() for path in absolute]
-    return FrameCollection(folder, filenames=list(dict.fromkeys(names)), ext=ext, profile=profile)
 
 
 def _is_shipped(profile):

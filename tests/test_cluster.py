@@ -87,6 +87,11 @@ def kill(folder, name, times, _outcomes):
     return name
 
 
+def fail_and_count(folder, _outcomes):
+    count(folder, "once")
+    raise OSError(5, "a disk that fails")
+
+
 def abort(_outcomes):
     os.abort()
 
@@ -133,6 +138,12 @@ class TestGraph:
         pids = {outcome.value for outcome in run_graph(graph, client=client).values()}
         assert len(pids) == 2
         assert os.getpid() not in pids
+
+    def test_a_task_that_fails_is_not_tried_again(self, client, tmp_path):
+        """It would fail again; only tasks whose workers die are run once more."""
+        done = run_graph(graph_of(("once", fail_and_count, str(tmp_path), ())), client=client)
+        assert not done["once"].ok
+        assert len(list(tmp_path.glob("once.*"))) == 1
 
     def test_workers_bounds_the_tasks_at_once(self, client, tmp_path):
         names = [f"t{number}" for number in range(3)]
@@ -336,6 +347,41 @@ class TestNight:
         assert len(result.science) == 2
         assert not list((tmp_path / "many").rglob(".*"))
         assert fates_of("one") == fates_of("many")
+
+    def test_nothing_is_left_of_a_worker_that_died_while_it_wrote(self, client, tmp_path):
+        raw = builders.plain_night(tmp_path / "raw")
+        left = tmp_path / "out" / "masters" / ".bias.fits.0123456789ab.part"
+
+        def die(_outcome, _total):
+            left.parent.mkdir(exist_ok=True)
+            left.write_bytes(b"half a master")
+
+        Night(raw.folder).reduce(tmp_path / "out", client=client, progress=die)
+        assert not left.exists()
+        assert len(products(tmp_path / "out")) == 6
+
+    def test_coadds_are_the_same_bytes(self, client, tmp_path):
+        raw = builders.plain_night(tmp_path / "raw", shape=(128, 160), n_science=3)
+        for name, more in (("threads", {"workers": 2}), ("many", {"client": client})):
+            result = Night(raw.folder).reduce(tmp_path / name, progress=False, coadd=True, **more)
+            assert list(result.coadds), result.run["notes"]
+        assert products(tmp_path / "threads") == products(tmp_path / "many")
+        assert len(products(tmp_path / "many")) == 8
+
+    @pytest.mark.parametrize("first", ["threads", "cluster"])
+    def test_a_night_goes_on_elsewhere(self, client, tmp_path, monkeypatch, first):
+        """What threads have made a cluster takes, and the other way round, however the folders are named."""
+        monkeypatch.chdir(tmp_path)
+        raw = builders.plain_night(tmp_path / "raw")
+        ways = [lambda: Night("raw").reduce("out", progress=False, workers=2)]
+        ways.append(lambda: Night(raw.folder).reduce("out", progress=False, client=client))
+        begin, go_on = ways if first == "threads" else reversed(ways)
+        begin()
+        before = products(tmp_path / "out")
+        assert go_on().run["resumed"]["made"] == {}
+        (tmp_path / "out" / "science" / "science_V_001.fits").unlink()
+        assert list(go_on().run["resumed"]["made"]) == ["science:science_V_001.fits"]
+        assert products(tmp_path / "out") == before
 
     def test_the_command_line(self, cluster, tmp_path):
         raw = builders.plain_night(tmp_path / "raw")

@@ -56,6 +56,7 @@ LAYERS = (
         "combining",
         "vetting",
         "frames",
+        "_collecting",
         "darks",
         "_mastersnoise",
         "_steps",
