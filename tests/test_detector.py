@@ -182,6 +182,16 @@ class TestRefusals:
         with pytest.raises(MeasurementError, match="are identical"):
             estimate_read_noise([dark[0], dark[0]])
 
+    def test_biases_that_differ_in_a_few_pixels_only(self):
+        """Their noise is 0, and so would be what its error is divided by."""
+        lit, dark = simulate(biases=2)
+        dark[0].data[:] = dark[1].data
+        dark[0].data[3:5, 7] += 40
+        with pytest.raises(MeasurementError, match="they have no noise"):
+            estimate_read_noise(dark)
+        with pytest.raises(MeasurementError, match="they have no noise"):
+            estimate_gain(lit, dark)
+
     def test_different_filters(self):
         lit, dark = simulate(biases=2)
         lit[1].meta["FILTER"] = "R"

@@ -106,6 +106,17 @@ def test_a_datasum_that_is_no_number(raw, told):
     assert np.isfinite(read_frame(path).data).all()
 
 
+def test_a_datasum_that_cannot_be_read(raw):
+    """No card that no parser understands is a reason to stop."""
+    path = raw.folder / "science_V_001.fits"
+    with_sums(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"DATASUM =")
+    content[place : place + 80] = b"DATASUM = 'never ended".ljust(80)
+    path.write_bytes(bytes(content))
+    assert np.isfinite(read_frame(path).data).all()
+
+
 def test_mixed_read_modes(tmp_path):
     """Each read mode has biases of its own, and none of the other's."""
     raw = builders.plain_night(tmp_path / "raw", n_dark=0, n_flat=0)

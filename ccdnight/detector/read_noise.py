@@ -195,6 +195,9 @@ def read_noise_of(series, factor, unit):
     ReadNoiseEstimate
     """
     _, mean, error, count = noise_of(series)
+    if not mean > 0:
+        msg = f"{series.names[0]}: nearly all pixels of its biases are the same in each of them: they have no noise"
+        raise MeasurementError(msg)
     digital = series.step**2 / 12
     adu = math.sqrt(mean - digital if mean > 3 * digital else mean)
     raw, level = (factor * value * unit for value in _plain_noise(series))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ccdnight._unchanged import Unchanged
 from ccdnight.exceptions import FrameError
+from ccdnight.storage.headers import card_value
 from ccdnight.storage.pixels import refuse_shortage
 from ccdnight.storage.reading import data_parts, open_plain
 
@@ -130,7 +131,7 @@ def require_all_intact(path, raw):
 
 
 def _compare(path, header, offset, size):
-    told = str(header.get("DATASUM", "")).strip()
+    told = str(card_value(header, "DATASUM", "")).strip()
     if not (told.isascii() and told.isdigit()):
         return
     try:
@@ -139,7 +140,7 @@ def _compare(path, header, offset, size):
         refuse_shortage(error)
         raise FrameError(path, f"its pixels cannot be read: {error}", "copy it again") from error
     if found != int(told):
-        what = str(header.get("EXTNAME", "")).strip() or "pixels"
+        what = str(card_value(header, "EXTNAME", "")).strip() or "pixels"
         reason = f"its {what} changed after it was written: DATASUM is {told}, the sum of the data is {found}"
         raise FrameError(path, reason, "copy it again; or remove DATASUM, if somebody changed them on purpose")
 
