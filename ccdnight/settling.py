@@ -8,6 +8,8 @@ better than 1 %. Without a value in the profile the measurement is believed, and
 import math
 from dataclasses import dataclass
 
+from ccdnight._numbers import with_error
+
 __all__ = ["Settled", "settle"]
 
 #: A measurement contradicts a value by more than so many errors and this part of it.
@@ -64,14 +66,8 @@ def settle(name, unit, measured, error, profile, header):
     else:
         settled = (header, "header") if header is not None else (None, "")
     wrong = [who for who, is_wrong in (("profile", against_profile), ("header", against_header)) if is_wrong]
-    told = (_with_error(measured, error) if known else "", profile, header)
+    told = ((with_error(measured, error) or f"{measured:.6g}") if known else "", profile, header)
     return Settled(*settled, _words(name, unit, *settled, told, wrong))
-
-
-def _with_error(value, error):
-    """A number with two digits of its error, and no more."""
-    places = min(max(0, 1 - math.floor(math.log10(error))), 8)
-    return f"{value:.{places}f} +- {error:.{places}f}"
 
 
 def _contradicts(measured, error, other):

@@ -19,6 +19,7 @@ LAYERS = (
         "_version",
         "_html",
         "_quiet",
+        "_numbers",
         "_sections",
         "_unchanged",
         "_kernels",

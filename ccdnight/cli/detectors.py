@@ -1,11 +1,11 @@
 """The command that measures a detector."""
 
-import math
 import sys
 from pathlib import Path
 
 import click
 
+from ccdnight._numbers import with_error
 from ccdnight.cli.common import (
     DONE,
     NOTHING,
@@ -74,9 +74,5 @@ def _told(number):
         return "unknown" if number is None else f"{number:.4g}"
     if number["value"] is None:
         return "unknown"
-    if not number.get("error"):
-        return f"{number['value']:.5g} {number['unit']}".strip()
-    digits = max(0, 1 - math.floor(math.log10(number["error"])))
-    if digits > 6:
-        return f"{number['value']:.3g} +- {number['error']:.1g} {number['unit']}"
-    return f"{number['value']:.{digits}f} +- {number['error']:.{digits}f} {number['unit']}"
+    told = with_error(number["value"], number.get("error")) or f"{number['value']:.5g}"
+    return f"{told} {number['unit']}".strip()

@@ -1,9 +1,8 @@
 """Figures of what was measured of a detector."""
 
-import math
-
 import numpy as np
 
+from ccdnight._numbers import with_error
 from ccdnight.exceptions import InputError
 from ccdnight.plots._drawing import BLUE, GRAY, GREEN, ORANGE, new_axes, plain
 
@@ -86,10 +85,7 @@ def plot_ptc(transfer, ax=None):
 def _with_error(transfer, name):
     """A number with as many digits as its error allows, and the error with two."""
     value, error = getattr(transfer, name).value, getattr(transfer, f"{name}_error").value
-    if not (np.isfinite(error) and error > 0):
-        return f"{value:.4g}"
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{places}f} ± {error:.{places}f}"
+    return with_error(value, error, sign="±") or f"{value:.4g}"
 
 
 def plot_linearity(result, ax=None):

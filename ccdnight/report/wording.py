@@ -3,6 +3,8 @@
 import math
 from datetime import UTC, datetime, timedelta
 
+from ccdnight._numbers import with_error
+
 __all__ = [
     "clean",
     "count",
@@ -147,12 +149,8 @@ def measured(value, error=None, unit="", digits=3):
     if value is None or not math.isfinite(value):
         return ""
     unit = f" {unit}" if unit else ""
-    if error is None or not (math.isfinite(error) and error > 0):
-        return significant(value, digits) + unit
-    places = max(0, 1 - math.floor(math.log10(error)))
-    if places > 8:
-        return significant(value, 6) + unit
-    return f"{value:,.{places}f} ± {error:,.{places}f}{unit}"
+    digits = 6 if error and math.isfinite(error) and error > 0 else digits
+    return (with_error(value, error, sign="±", thousands=True) or significant(value, digits)) + unit
 
 
 def fraction(number, total):
