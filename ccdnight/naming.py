@@ -90,8 +90,9 @@ def _fitting(name):
     """A name whose parts are text and short enough for any file system; what is cut is told apart by a digest."""
     parts = []
     for part in PurePosixPath(name).parts:
-        # What separates folders elsewhere, ends a line, or is no text at all (from a system with another alphabet).
-        part = re.sub(r"[\\\x00-\x1f\x7f\ud800-\udfff]", "_", part)
+        # Not every system takes the colons of a time into a name, nor what separates folders elsewhere, ends a line, or
+        # is no text at all (from a system with another alphabet).
+        part = re.sub(r"[\\\x00-\x1f\x7f\ud800-\udfff]", "_", part.replace(":", "-"))
         if len(part.encode()) > _LONGEST:
             ending = ".fits" if part.endswith(".fits") else ""
             kept = part.encode()[: _LONGEST - 20].decode(errors="ignore")

@@ -190,6 +190,23 @@ def test_names_of_files_that_are_no_text(raw, tmp_path):
     assert subprocess.run([sys.executable, "-m", "ccdnight", "verify", tmp_path / "out"], check=False).returncode == 0
 
 
+def test_names_of_files_with_a_time(raw, tmp_path):
+    """Many cameras write them; and blanks, accents and brackets are no trouble either."""
+    names = ["ccd_2024-01-01T12:30:15.fits", "ccd_2024-01-01T12-30-15.fits", "M 31 (1).fits", "[\xe9].FITS", "-x.fits"]
+    for name in names:
+        shutil.copy(raw.folder / "science_V_001.fits", raw.folder / name)
+    shutil.copy(raw.folder / "bias_001.fits", raw.folder / "bias_18:00:00.fits")
+    (raw.folder / "bias_001.fits").unlink()
+    done = reduce(raw.folder, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert {fate for fate, _ in fates(tmp_path / "out").values()} == {"used"}
+    found = sorted(path.name for path in (tmp_path / "out" / "science").iterdir())
+    assert len({name.casefold() for name in found}) == 7
+    assert {"M 31 (1).fits", "[\xe9].fits", "-x.fits"} < set(found)
+    assert sum(name.startswith("ccd_2024-01-01T12-30-15") for name in found) == 2
+    assert not any(":" in name for name in found)
+
+
 def test_an_object_of_300_characters(raw, tmp_path):
     """Told over several cards, and shown in the report as a whole."""
     with fits.open(raw.folder / "science_V_001.fits", mode="update") as hdus:
