@@ -18,7 +18,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from ccdnight import storage
 from ccdnight.exceptions import FrameError, FrameWarning, OutputError, warn_user
-from ccdnight.storage.reading import many_axes
+from ccdnight.storage.scanning import many_axes
 
 __all__ = [
     "fits_by_reading",

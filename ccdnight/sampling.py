@@ -59,7 +59,17 @@ def _sample(collection, name, path):
         return (path, nan, nan, nan, nan, nan, error.reason, "")
     level, scatter, saturated, span = _data_sample(strips, geometry, raw, collection.profile)
     overscan = _overscan_sample(strips, geometry)
-    return (path, level, scatter, overscan, saturated, span, "", "; ".join(geometry.notes))
+    notes = [*geometry.notes, *_others(collection.full_path(name), raw, collection.profile)]
+    return (path, level, scatter, overscan, saturated, span, "", "; ".join(notes))
+
+
+def _others(path, raw, profile):
+    """What is told of a file that holds more images than the one that is reduced."""
+    others = storage.further_images(path, raw) if profile.hdu is None else []
+    if not others:
+        return []
+    listed = ", ".join(others[:8]) + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+    return [f"only the first image of the file is reduced, not {listed}: a profile's hdu says which one"]
 
 
 def _strips(path, raw, geometry):

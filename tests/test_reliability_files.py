@@ -207,6 +207,21 @@ def test_names_of_files_with_a_time(raw, tmp_path):
     assert not any(":" in name for name in found)
 
 
+def test_files_with_several_images(raw, tmp_path):
+    """The first is reduced, and that the others are not is told; a table behind it is nobody's loss."""
+    for path in sorted(raw.folder.iterdir()):
+        with fits.open(path) as hdus:
+            header, data = hdus[0].header.copy(), hdus[0].data.copy()
+        more = [fits.ImageHDU(data, name="CCD2"), fits.ImageHDU(data)] if path.name.startswith("science") else []
+        table = fits.BinTableHDU.from_columns([fits.Column("a", "J", array=[1, 2])])
+        fits.HDUList([fits.PrimaryHDU(None, header), fits.ImageHDU(data), table, *more]).writeto(path, overwrite=True)
+    done = reduce(raw.folder, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("only the first image") == 1
+    assert "note: only the first image of the file is reduced, not CCD2, HDU 4" in done.stderr
+    assert "(2 frames)" in done.stderr
+
+
 def test_an_object_of_300_characters(raw, tmp_path):
     """Told over several cards, and shown in the report as a whole."""
     with fits.open(raw.folder / "science_V_001.fits", mode="update") as hdus:

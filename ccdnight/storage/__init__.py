@@ -1,5 +1,6 @@
 """The one door to the disk: bounded, checked FITS reading; atomic writing; the lock of an output folder."""
 
+from ccdnight.storage.extensions import extension_numbers, further_images
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, keep_names, names_again, product_name, safe_name
@@ -13,7 +14,8 @@ from ccdnight.storage.pixels import (
     refuse_shortage,
     wide,
 )
-from ccdnight.storage.reading import RawHeader, extension_numbers, open_plain, read_header, read_pixels
+from ccdnight.storage.reading import RawHeader, read_header, read_pixels
+from ccdnight.storage.scanning import open_plain
 from ccdnight.storage.sums import require_all_intact, require_intact
 from ccdnight.storage.unpacking import unpacked
 from ccdnight.storage.writing import (
@@ -38,6 +40,7 @@ __all__ = [
     "decodes",
     "extension_numbers",
     "find_fits",
+    "further_images",
     "keep_names",
     "make_folder",
     "names_again",

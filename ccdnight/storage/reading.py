@@ -7,11 +7,9 @@ allocated.
 
 import functools
 import gzip
-import io
 import math
 import os
 import re
-import stat
 import zlib
 from collections import namedtuple
 from dataclasses import dataclass
@@ -24,22 +22,14 @@ from astropy.io.fits.verify import VerifyError
 from ccdnight._quiet import quiet_libraries
 from ccdnight.exceptions import FrameError
 from ccdnight.storage.pixels import decodes, read_part, read_rows, refuse_shortage
+from ccdnight.storage.scanning import data_size, open_plain, read_block_header, shape_of, skip_data
 
-__all__ = ["RawHeader", "data_parts", "extension_numbers", "many_axes", "open_plain", "read_header", "read_pixels"]
+__all__ = ["RawHeader", "read_header", "read_pixels"]
 
-#: A card NAXIS or ZNAXIS of a thousand and more.
-_MANY_AXES = re.compile(r"(Z?NAXIS) +=\s*\+?(0*[1-9]\d{3,})")
-_BLOCK = 2880
-#: A header of more blocks than this (36,000 cards) is none; real ones have up to a few hundred cards.
-_MAX_HEADER_BLOCKS = 1000
 #: Cards that tell how an image was compressed, not what it holds.
 _OF_TILES = re.compile(
     r"Z(SIMPLE|EXTEND|IMAGE|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|BLANK|QUANTIZ|DITHER0|TENSION|HECKSUM|DATASUM)"
 )
-#: More pixels than any detector has: a header that claims them lies.
-MAX_PIXELS = 2**31
-
-
 #: Bytes that a compressed image may have whatever its file has; and beyond that, how many times the file's.
 _ROOM, _MOST_PACKED = 300_000_000, 200
 
@@ -99,102 +89,6 @@ class RawHeader:
         return Coding(*(self.header.get(key, value) for key, value in _CODING))
 
 
-def open_plain(path):
-    """
-    Open a file for reading, gzip unpacked on the way.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    binary stream
-
-    Raises
-    ------
-    FrameError
-        If it is no regular file.
-
-    Examples
-    --------
-    >>> import gzip
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> from ccdnight.storage import open_plain
-    >>> with TemporaryDirectory() as folder:
-    ...     size = Path(folder, "a.fits.gz").write_bytes(gzip.compress(b"SIMPLE  ="))
-    ...     with open_plain(Path(folder, "a.fits.gz")) as stream:
-    ...         begin = stream.read(6)
-    >>> begin
-    b'SIMPLE'
-    """
-    # A pipe would be waited for until somebody writes into it.
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise FrameError(path, "cannot be opened: it is no file but a folder, a pipe or a device", "remove it")
-    with open(path, "rb") as probe:
-        packed = probe.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else open(path, "rb")
-
-
-def many_axes(text):
-    """
-    The card of a header by which astropy would count its axes for hours, or for ever.
-
-    Parameters
-    ----------
-    text : str
-        Cards of 80 characters.
-
-    Returns
-    -------
-    str
-        Such as 'NAXIS = 2147483647'; '' where no card claims a thousand axes or more.
-    """
-    found = (_MANY_AXES.match(text, i) for i in range(0, len(text), 80))
-    return next((f"{match[1]} = {match[2]}" for match in found if match), "")
-
-
-def _read_block_header(stream, path):
-    """Read one header by blocks of 2880 bytes; None at the end of the file."""
-    blocks = []
-    while len(blocks) < _MAX_HEADER_BLOCKS:
-        block = stream.read(_BLOCK)
-        if not block and not blocks:
-            return None
-        if not blocks and not block.startswith((b"SIMPLE  =", b"XTENSION=")):
-            reason = f"not a FITS file: it begins with {block[:8]!r}, not with 'SIMPLE  ='"
-            raise FrameError(path, reason, "remove it, or give it another suffix")
-        if len(block) < _BLOCK:
-            size = sum(map(len, blocks)) + len(block)
-            raise FrameError(path, f"truncated in its header: {size} bytes and no END card", "copy it again")
-        blocks.append(block)
-        end = _end_of(block)
-        if end is not None:
-            # Some cameras leave rubbish or NULs behind END, which should be blanks.
-            blocks[-1] = block[:end]
-            text = b"".join(blocks).decode("latin-1")
-            # Astropy takes the last of cards that stand twice, we the first; it counts up to what it finds there.
-            many = many_axes(text)
-            if many:
-                raise FrameError(path, f"{many} is not a number of axes", "the file is damaged")
-            with quiet_libraries():
-                return fits.Header.fromstring(_printable(text))
-    raise FrameError(path, f"no END card within {_MAX_HEADER_BLOCKS} blocks of header", "the file is damaged")
-
-
-def _end_of(block):
-    """Where the END card of a header block begins; None where it has none."""
-    starts = range(0, _BLOCK, 80)
-    return next((i for i in starts if block[i : i + 80].rstrip(b" \0") == b"END"), None)
-
-
-def _printable(text):
-    """Replace what FITS does not allow in a header; accents and NULs are common in hand-typed names."""
-    return re.sub(r"[^\x20-\x7e]", "?", text)
-
-
 def read_header(path, *, hdu=None):
     """
     Header and shape of the image of a FITS file, without its pixels.
@@ -248,7 +142,7 @@ def read_header(path, *, hdu=None):
 def _scan(stream, path, hdu):
     primary, number = None, 0
     while True:
-        header = _read_block_header(stream, path)
+        header = read_block_header(stream, path)
         if header is None and number == 0:
             raise FrameError(path, "is empty", "copy it again")
         if header is None:
@@ -257,8 +151,8 @@ def _scan(stream, path, hdu):
         if number == 0:
             primary = header
         tiled = bool(header.get("ZIMAGE", False))
-        shape = _shape(header, path, tiled)
-        size = _data_size(header, path)
+        shape = shape_of(header, path, tiled)
+        size = data_size(header, path)
         if (len(shape) >= 2 and hdu is None) or number == hdu:
             _check_image(path, shape)
             _check_size(stream, path, size)
@@ -271,46 +165,8 @@ def _scan(stream, path, hdu):
             return raw
         if isinstance(stream, gzip.GzipFile):
             _check_unpacked(path, size)
-        _skip(stream, size)
+        skip_data(stream, size)
         number += 1
-
-
-def _shape(header, path, tiled):
-    prefix = "ZNAXIS" if tiled else "NAXIS"
-    naxis = header.get(prefix, 0)
-    if header.get("XTENSION", "IMAGE").strip() not in ("IMAGE", "") and not tiled:
-        return ()
-    if not _is_count(naxis) or naxis > 999:
-        raise FrameError(path, f"{prefix} = {naxis!r} is not a number of axes")
-    shape = tuple(header.get(f"{prefix}{i}", 0) for i in range(naxis, 0, -1))
-    if not all(_is_count(n) for n in shape):
-        raise FrameError(path, f"{prefix}n = {shape[::-1]} are not lengths of axes")
-    if np.prod([float(n) for n in shape], initial=1.0) > MAX_PIXELS:
-        raise FrameError(path, f"its header claims {shape[::-1]} pixels; at most {MAX_PIXELS} are read")
-    while len(shape) > 2 and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
-def _is_count(value):
-    """T and F of a header are whole numbers to Python, and no lengths."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _data_size(header, path):
-    bits, naxis = header.get("BITPIX"), header.get("NAXIS", 0)
-    if not _is_count(naxis) or naxis > 999:
-        raise FrameError(path, f"NAXIS = {naxis!r} is not a number of axes")
-    if not isinstance(bits, int) or bits not in (8, 16, 32, 64, -32, -64):
-        raise FrameError(path, f"BITPIX = {bits!r}; allowed are 8, 16, 32, 64, -32 and -64")
-    counts = [header.get(f"NAXIS{i}", 0) for i in range(1, naxis + 1)]
-    groups, more = header.get("GCOUNT", 1), header.get("PCOUNT", 0)
-    if not all(_is_count(value) for value in (*counts, groups, more)):
-        raise FrameError(path, f"NAXISn = {tuple(counts)}, PCOUNT = {more!r}, GCOUNT = {groups!r} are not all lengths")
-    size = abs(bits) // 8 * groups * (more + (math.prod(counts) if naxis else 0))
-    if size > 8 * MAX_PIXELS:
-        raise FrameError(path, f"its header claims {size} bytes of data")
-    return size
 
 
 def _check_scaling(path, coding):
@@ -342,75 +198,6 @@ def _check_unpacked(path, size):
     if size > max(_ROOM, _MOST_PACKED * packed):
         times = f"{size // packed} times the size of the file"
         raise FrameError(path, f"would unpack to {size} bytes, {times}; at most {_MOST_PACKED} times are", "remove it")
-
-
-def _skip(stream, size):
-    stream.seek(-(-size // _BLOCK) * _BLOCK, io.SEEK_CUR)
-
-
-def extension_numbers(path):
-    """
-    Numbers of the extensions of a FITS file by their names; the first of equal names counts.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    dict of str to int
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> import numpy as np
-    >>> from astropy.io import fits
-    >>> from ccdnight.storage import extension_numbers
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder, "a.fits")
-    ...     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((4, 6)), name="IM1")]).writeto(path)
-    ...     numbers = extension_numbers(path)
-    >>> numbers["IM1"]
-    1
-    """
-    names = {}
-    for number, (header, _, _) in enumerate(data_parts(path)):
-        names.setdefault(str(header.get("EXTNAME", "")).strip().upper(), number)
-    names.pop("", None)
-    return names
-
-
-def data_parts(path):
-    """
-    Where the data of every HDU of a FITS file lie.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Yields
-    ------
-    header : `~astropy.io.fits.Header`
-        Of the HDU.
-    offset, size : int
-        First byte of its data, and their number. After what is no HDU nothing comes: rubbish behind an image is not
-        unusual.
-    """
-    try:
-        with open_plain(path) as stream:
-            while (header := _read_block_header(stream, Path(path))) is not None:
-                offset, size = stream.tell(), _data_size(header, Path(path))
-                yield header, offset, size
-                stream.seek(offset)
-                _skip(stream, size)
-    except FrameError:
-        return
-    except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        refuse_shortage(error)
-        raise FrameError(path, f"cannot be read: {error}") from error
 
 
 def _inherit(primary, header):

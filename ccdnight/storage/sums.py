@@ -12,9 +12,10 @@ import numpy as np
 
 from ccdnight._unchanged import Unchanged
 from ccdnight.exceptions import FrameError
+from ccdnight.storage.extensions import data_parts
 from ccdnight.storage.headers import card_value
 from ccdnight.storage.pixels import refuse_shortage
-from ccdnight.storage.reading import data_parts, open_plain
+from ccdnight.storage.scanning import open_plain
 
 __all__ = ["fold", "require_all_intact", "require_intact", "sum_of_bytes"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ccdnight.exceptions import FrameError
 from ccdnight.storage.pixels import wide
-from ccdnight.storage.reading import open_plain, read_pixels
+from ccdnight.storage.reading import read_pixels
+from ccdnight.storage.scanning import open_plain
 from ccdnight.storage.writing import environment
 
 __all__ = ["unpacked"]
