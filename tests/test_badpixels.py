@@ -395,13 +395,13 @@ class TestUse:
         )
 
     def test_night_without_a_mask_says_so(self, tmp_path, monkeypatch):
-        from ccdnight import tasks
+        from ccdnight import mastertasks
 
         def fail(**_options):
             msg = "no pixels"
             raise InputError(msg)
 
-        monkeypatch.setattr(tasks, "make_bad_pixel_mask", fail)
+        monkeypatch.setattr(mastertasks, "make_bad_pixel_mask", fail)
         raw = builders.plain_night(tmp_path / "raw")
         result = Night(raw.folder).reduce(tmp_path / "out", cosmic_rays=False, progress=False)
         assert len(result.science) == 2

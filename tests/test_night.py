@@ -414,13 +414,13 @@ class TestMissing:
 
     def test_master_that_fails_on_the_way(self, raw, tmp_path, monkeypatch):
         """Science frames are reduced without it, and say so."""
-        from ccdnight import tasks
+        from ccdnight import mastertasks
 
         def refuse(*_args, **_kwargs):
             msg = "no flat today"
             raise InputError(msg)
 
-        monkeypatch.setattr(tasks, "make_flat", refuse)
+        monkeypatch.setattr(mastertasks, "make_flat", refuse)
         result = reduce(raw.folder, tmp_path / "out")
         assert result.exit_code == 3
         table = fates(tmp_path / "out")
@@ -430,9 +430,9 @@ class TestMissing:
 
     def test_error_of_ours(self, raw, tmp_path, monkeypatch):
         """Exit code 1 with a trace, and the other frames are there."""
-        from ccdnight import tasks
+        from ccdnight import frametasks
 
-        calibrate = tasks.calibrate
+        calibrate = frametasks.calibrate
 
         def break_one(path, **kwargs):
             if path.name == "science_V_001.fits":
@@ -440,7 +440,7 @@ class TestMissing:
                 raise ZeroDivisionError(msg)
             return calibrate(path, **kwargs)
 
-        monkeypatch.setattr(tasks, "calibrate", break_one)
+        monkeypatch.setattr(frametasks, "calibrate", break_one)
         result = reduce(raw.folder, tmp_path / "out")
         assert result.exit_code == 1
         assert "ZeroDivisionError" in result.stderr
@@ -727,12 +727,12 @@ class TestHardened:
 
     def test_interrupt(self, raw, tmp_path, monkeypatch):
         """Code 130, no partial file, no lock."""
-        from ccdnight import tasks
+        from ccdnight import mastertasks
 
         def interrupt(*_args, **_kwargs):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(tasks, "make_dark", interrupt)
+        monkeypatch.setattr(mastertasks, "make_dark", interrupt)
         result = reduce(raw.folder, tmp_path / "out", "--workers", "1")
         assert result.exit_code == 130
         assert not list((tmp_path / "out").rglob(".*"))
