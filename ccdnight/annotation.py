@@ -6,15 +6,17 @@ import numpy as np
 
 from ccdnight.observation import airmass_at, iso_utc, julian_date, parse_angle
 from ccdnight.overview import flatness_of, overview_of, tile_for
-from ccdnight.products import flags_of
+from ccdnight.products import flags_of, sigma_of
 from ccdnight.profiles.interpret import first_number, first_value, read_facts, site_of
 from ccdnight.seeing import measure_seeing, pixel_scale
-from ccdnight.statistics import clipped_moments, sample_pixels
+from ccdnight.statistics import clipped_moments, quantiles, sample_step
 
-__all__ = ["annotate", "look_at", "sky_of"]
+__all__ = ["annotate", "look_at", "noise_ratio", "sky_of"]
 
 #: Tiles of the overview from which a frame is measured, whatever the size of its picture.
 _TILES = 160_000
+#: Pixels that tell of the noise, the part of them with the darkest surroundings, and fewest pairs that say anything.
+_NOISE_PIXELS, _DARKEST, _FEWEST = 400_000, 0.3, 1000
 
 
 def look_at(ccd):
@@ -56,8 +58,8 @@ def annotate(ccd, profile, *, look=None):
     -------
     dict
         What was written: jd_mid [d], airmass, and as ``{"value", "error", "unit"}`` sky, sky_sigma, flatness (scatter
-        of the background from place to place), fwhm, fwhm_arcsec; None where a value cannot be known. Besides stars,
-        the number of those that were measured, and object, filter, exposure [s] and shape.
+        of the background from place to place), noise_ratio, fwhm, fwhm_arcsec; None where a value cannot be known.
+        Besides stars, the number of those that were measured, and object, filter, exposure [s] and shape.
     """
     facts = read_facts(ccd.meta, profile)
     middle = None
@@ -73,6 +75,9 @@ def annotate(ccd, profile, *, look=None):
     if np.isfinite(level):
         ccd.meta["SKYLEVEL"] = (round(level, 4), f"[{ccd.unit}] typical value of the background")
         ccd.meta["SKYSIGMA"] = (round(scatter, 4), f"[{ccd.unit}] its scatter from pixel to pixel")
+    ratio, ratio_error = noise_ratio(ccd)
+    if np.isfinite(ratio):
+        ccd.meta["NOISERAT"] = (round(ratio, 4), "scatter of neighbors over UNCERT, 1 if that is right")
     return {
         "object": facts.object,
         "filter": facts.filter,
@@ -82,6 +87,7 @@ def annotate(ccd, profile, *, look=None):
         "airmass": airmass,
         "sky": _measured(level, error, ccd.unit),
         "sky_sigma": _measured(scatter, error / np.sqrt(2), ccd.unit),
+        "noise_ratio": _measured(ratio, ratio_error, ""),
         **_shape_of(ccd, profile, facts.binning, look or look_at(ccd), level, scatter),
     }
 
@@ -147,10 +153,58 @@ def sky_of(ccd):
         Clipped at 3 sigma with the loss put right; NaN where no pixel is good. The error is that of the pixels
         which were looked at, up to a quarter of a million.
     """
-    data, flags = sample_pixels(ccd.data), sample_pixels(_bits(ccd))
-    good = (flags == 0) & np.isfinite(data)
-    if ccd.mask is not None:
-        good &= ~sample_pixels(np.broadcast_to(ccd.mask, ccd.data.shape))
-    values = data[good]
+    step = sample_step(ccd.data.shape)
+    part = (slice(None, None, step), slice(None, None, step))
+    values = ccd.data[part][_good(ccd, part)]
     level, scatter, count = clipped_moments(values, sigma=3.0)
     return level, scatter, scatter / np.sqrt(max(count, 1))
+
+
+def noise_ratio(ccd):
+    """
+    How much neighboring pixels scatter, in units of their uncertainties.
+
+    Where gain and read noise are right and nothing else makes noise it is 1. Pairs of pixels are compared whose
+    neighbors to either side are dark: that keeps stars out, and chooses no noise, since the noise of the neighbors is
+    not that of the pair.
+
+    Parameters
+    ----------
+    ccd : `~astropy.nddata.CCDData`
+        A calibrated frame with uncertainty; flagged pixels are left out.
+
+    Returns
+    -------
+    ratio, error : float
+        Standard deviation of ``(a - b) / hypot(sigma_a, sigma_b)``, clipped at 3 sigma with the loss put right, and its
+        standard error; NaN where there are fewer than 1000 pairs, or no uncertainty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.annotation import noise_ratio
+    >>> from ccdnight.products import make_ccd
+    >>> pixels = np.random.default_rng(1).normal(500, 12, (300, 300))
+    >>> ccd = make_ccd(pixels, unit="electron", sigma=np.full(pixels.shape, 10.0))
+    >>> round(noise_ratio(ccd)[0], 1)
+    1.2
+    """
+    sigma, nothing = sigma_of(ccd), (float("nan"), float("nan"))
+    if sigma is None or ccd.data.shape[1] < 4:
+        return nothing
+    some = slice(None, None, max(1, ccd.data.size // _NOISE_PIXELS))
+    data, sigma, good = ccd.data[some], sigma[some], _good(ccd, some)
+    whole = good[:, :-3] & good[:, 1:-2] & good[:, 2:-1] & good[:, 3:]
+    with np.errstate(all="ignore"):
+        around = (data[:, :-3] + data[:, 3:])[whole]
+        pull = ((data[:, 2:-1] - data[:, 1:-2]) / np.hypot(sigma[:, 2:-1], sigma[:, 1:-2]))[whole]
+    if pull.size < _FEWEST / _DARKEST:
+        return nothing
+    _, ratio, count = clipped_moments(pull[around <= quantiles(around, [_DARKEST])[0]], sigma=3.0)
+    return (ratio, ratio / np.sqrt(2 * count)) if count >= _FEWEST else nothing
+
+
+def _good(ccd, part):
+    """Pixels of a part of a frame that are neither flagged nor masked, and finite."""
+    good = (_bits(ccd)[part] == 0) & np.isfinite(ccd.data[part])
+    return good if ccd.mask is None else good & ~np.broadcast_to(ccd.mask, ccd.data.shape)[part]

@@ -7,6 +7,7 @@ import json
 import math
 import platform
 import re
+import statistics
 import time
 from dataclasses import asdict
 from importlib import metadata
@@ -27,6 +28,8 @@ __all__ = ["Run"]
 
 #: Bytes of each pixel of a product: value, uncertainty, flags.
 _BYTES = 10
+#: By so much the scatter of science frames may differ from their uncertainties before it is told.
+_NOISE_OFF = 0.05
 
 
 class Run:
@@ -211,7 +214,7 @@ class Run:
     def _notes(self, outcomes):
         """What plan, run and tasks have to tell."""
         detector = outcomes["detector"].value["notes"] if outcomes["detector"].ok else []
-        return [*self._plan.notes, *self.notes, *_failures(outcomes), *detector]
+        return [*self._plan.notes, *self.notes, *_failures(outcomes), *detector, *_noise_words(outcomes)]
 
     def _record(self, outcomes):
         made = [item.name for item in self._plan.masters if outcomes[f"master:{item.name}"].ok]
@@ -259,6 +262,26 @@ def _failures(outcomes):
         elif not outcome.ok:
             others.append(f"{name}: {outcome.error}")
     return others + [f"coadd of {', '.join(names)}: {reason}" for reason, names in coadds.items()]
+
+
+def _noise_words(outcomes):
+    """What is told where science frames scatter more or less than their uncertainties say."""
+    frames = [outcome.value for name, outcome in outcomes.items() if name.startswith("science:") and outcome.ok]
+    told = [frame["statistics"].get("noise_ratio") for frame in frames]
+    ratios = sorted(item["value"] for item in told if item)
+    if not ratios:
+        return []
+    middle = statistics.median(ratios)
+    if abs(middle - 1) <= _NOISE_OFF:
+        return []
+    many = f"{len(ratios)} science frames scatter" if len(ratios) > 1 else "the science frame scatters"
+    most = f" (median; {ratios[0]:.2f} to {ratios[-1]:.2f} times)" if len(ratios) > 1 else ""
+    if middle > 1:
+        why = "they hold noise that pairs of biases do not show, such as pick-up, or the gain is too high"
+    else:
+        why = "the read noise or the gain that is used is wrong, or the pixels were smoothed or binned before"
+    off = f"{abs(middle - 1):.0%} {'more' if middle > 1 else 'less'}"
+    return [f"{many} {off} from pixel to pixel than their uncertainties say{most}: {why}"]
 
 
 def _holds(path, text):

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from builders import make_frame
 
-from ccdnight.annotation import annotate, sky_of
+from ccdnight.annotation import annotate, noise_ratio, sky_of
 from ccdnight.calibration import calibrate
 from ccdnight.observation import airmass_at, parse_time
 from ccdnight.products import make_ccd, read_ccd, write_ccd
@@ -24,6 +24,49 @@ TIME = {"DATE-OBS": "2016-01-16T08:12:00", "EXPTIME": 300.0}
 def frame(level=100.0, scatter=7.0, flags=None, shape=(300, 400), **meta):
     rng = np.random.default_rng(1)
     return make_ccd(rng.normal(level, scatter, shape), unit="electron", meta=meta, flags=flags)
+
+
+class TestNoiseRatio:
+    """Whether the uncertainties are those of the pixels."""
+
+    @staticmethod
+    def frame(*, factor=1.0, uneven=0.0, stars=0, shape=(500, 600)):
+        rng = np.random.default_rng(5)
+        image = np.full(shape, 400.0)
+        x, y, light = rng.uniform(0, shape[1], stars), rng.uniform(0, shape[0], stars), 10 ** rng.uniform(3, 5, stars)
+        paint_stars(image, x, y, light, fwhm=4.0, beta=3.5)
+        sigma = np.sqrt(image + 25) * rng.lognormal(0, uneven, shape)
+        return make_ccd(rng.normal(image, factor * sigma), unit="electron", sigma=sigma)
+
+    @pytest.mark.parametrize("factor", [0.8, 1.0, 1.15, 2.0])
+    @pytest.mark.parametrize("uneven", [0.0, 0.5])
+    @pytest.mark.parametrize("stars", [0, 300, 3000])
+    def test_it_is_what_was_put_in(self, factor, uneven, stars):
+        """In an empty field, in a crowded one, and where every pixel has a noise of its own."""
+        ratio, error = noise_ratio(self.frame(factor=factor, uneven=uneven, stars=stars))
+        assert 0 < error < 0.01
+        assert ratio == pytest.approx(factor, rel=0.02)
+
+    def test_flagged_and_masked_pixels_are_left_out(self):
+        ccd = self.frame()
+        right = noise_ratio(ccd)[0]
+        ccd.data[:, 100:180] *= np.random.default_rng(1).uniform(0, 9, (500, 80))
+        ccd.flags[:, 100:140], ccd.mask[:, 140:180] = 2, True
+        assert noise_ratio(ccd)[0] == pytest.approx(right, abs=0.01)
+
+    def test_where_there_is_nothing_to_tell_it_from(self):
+        without = frame()
+        without.uncertainty = None
+        tiny, narrow = self.frame(shape=(20, 20)), self.frame(shape=(900, 3))
+        lost = self.frame()
+        lost.flags[:] = 2
+        for ccd in (without, tiny, narrow, lost):
+            assert np.isnan(noise_ratio(ccd)).all()
+            assert annotate(ccd, GENERIC)["noise_ratio"] is None
+            assert "NOISERAT" not in ccd.meta
+        told = annotate(ccd := self.frame(), GENERIC)["noise_ratio"]
+        assert ccd.meta["NOISERAT"] == pytest.approx(told["value"], abs=1e-4)
+        json.dumps(told)
 
 
 class TestShape:

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -535,6 +536,22 @@ class TestOutput:
         ]
         first, second = (result.science[name] for name in ("science_V_001.fits", "sub/science_V_001.fits"))
         assert np.array_equal(first.data, second.data)
+
+
+@pytest.mark.parametrize(("more", "word"), [(0.0, None), (9.0, "more"), (-1, "less")])
+def test_uncertainties_that_are_not_those_of_the_pixels_are_told_of(tmp_path, more, word):
+    """Noise that biases do not show, and frames that somebody has smoothed."""
+    raw = builders.plain_night(tmp_path / "raw", shape=(160, 200))
+    for path in raw.paths("science"):
+        with fits.open(raw.folder / path, mode="update") as hdus:
+            data = hdus[0].data.astype(float)
+            noise = np.random.default_rng(len(path)).normal(0, max(more, 0), data.shape)
+            hdus[0].data = np.rint(data + noise if more >= 0 else (data + np.roll(data, 1, 1)) / 2).astype(np.uint16)
+    result = Night(raw.folder).reduce(tmp_path / "out", **QUIET)
+    notes = [note for note in result.run["notes"] if "than their uncertainties say" in note]
+    assert len(notes) == (word is not None)
+    if word:
+        assert re.match(rf"2 science frames scatter \d+% {word} from pixel to pixel", notes[0])
 
 
 def test_files_with_the_same_to_tell_share_a_line(raw, tmp_path):

@@ -56,6 +56,10 @@ _REMEDIES = (
         r"too few (flats|biases) to measure|could not be measured|photon transfer",
         "Take at least two flats of equal exposure and two biases in this readout mode.",
     ),
+    (
+        r"from pixel to pixel than their uncertainties",
+        "Look for stripes or pick-up, take biases between the science frames; till then multiply UNCERT by NOISERAT.",
+    ),
     (r"differ in level", "Take the two flats right after each other under the same light."),
     (
         r"coadd .*not made",

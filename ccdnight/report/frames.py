@@ -213,12 +213,14 @@ def _science_facts(told):
     even = "frame too small to tell" if flatness is None else measured(flatness, None, "electron", 2)
     if flatness is not None and sky is not None and scatter is not None and sky > scatter:
         even += f" ({fraction(flatness, sky)} of the sky)"
+    ratio = _value(told.get("noise_ratio"))
+    expected = "" if ratio is None or scatter is None else f"; neighbors: {ratio:.2f} of their uncertainty"
     return [
         ("middle of exposure", f"{middle:%Y-%m-%d %H:%M:%S} UTC" if middle else "not known"),
         ("Julian date", f"{told['jd_mid']:.5f}" if middle else ""),
         ("airmass", significant(told["airmass"]) if told.get("airmass") is not None else "not known"),
         ("sky level", measured(sky, None, "electron", 4 if sky is not None and abs(sky) >= 100 else 3)),
-        ("sky noise", measured(scatter, None, "electron")),
+        ("sky noise", measured(scatter, None, "electron") + expected),
         ("sky unevenness", even),
         ("seeing (FWHM)", f"{width}, {stars} stars" if width else "too few stars to tell"),
         ("cosmic rays", f"{count(cosmic)} pixels" + (f", {fraction(cosmic, total)}" if cosmic and total else "")),
