@@ -15,6 +15,7 @@ from test_reliability import fates, reduce
 
 from ccdnight import Reduction, calibrate, make_bias, read_ccd, read_frame
 from ccdnight.exceptions import FrameError
+from ccdnight.storage import read_header
 
 #: A terminal that takes text only.
 STRICT = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
@@ -30,8 +31,7 @@ def with_sums(path):
     """Give a file CHECKSUM and DATASUM; where its data begin."""
     with fits.open(path) as hdus:
         hdus.writeto(path, overwrite=True, checksum=True)
-    with fits.open(path) as hdus:
-        return hdus[-1].fileinfo()["datLoc"]
+    return read_header(path).offset
 
 
 def flip(path, place):
