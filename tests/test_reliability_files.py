@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import builders
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from astropy.io import fits
 from test_reliability import fates, reduce
 
-from ccdnight import Reduction, calibrate, make_bias, read_ccd, read_frame
+from ccdnight import Night, Reduction, calibrate, get_profile, make_bias, read_ccd, read_frame
 from ccdnight.exceptions import FrameError
 from ccdnight.storage import read_header
 
@@ -97,13 +98,26 @@ def test_one_bit_of_a_product(raw, tmp_path, extension):
         read_ccd(path)
 
 
-@pytest.mark.parametrize("told", ["", "unknown", "-5", "1.5"])
+@pytest.mark.parametrize("told", ["", "unknown", "-5", "1.5", "0"])
 def test_a_datasum_that_is_no_number(raw, told):
     """There is nothing to compare; the standard allows an empty one."""
     path = raw.folder / "science_V_001.fits"
     with fits.open(path, mode="update") as hdus:
         hdus[0].header["DATASUM"] = told
     assert np.isfinite(read_frame(path).data).all()
+
+
+def test_a_camera_that_writes_wrong_sums(raw, tmp_path):
+    """Nobody has to touch raw frames: the policy takes them as they are."""
+    for path in raw.folder.iterdir():
+        with fits.open(path, mode="update") as hdus:
+            hdus[0].header["DATASUM"] = "12345"
+    done = reduce(raw.folder, tmp_path / "out")
+    assert done.returncode == 4, done.stderr
+    profile = get_profile("generic")
+    profile = replace(profile, policy=profile.policy.updated(datasum="ignore"))
+    result = Night(raw.folder, profile=profile).reduce(tmp_path / "taken", progress=False, cosmic_rays=False)
+    assert {str(fate) for fate in result.night["fate"]} == {"used"}
 
 
 def test_a_datasum_that_cannot_be_read(raw):

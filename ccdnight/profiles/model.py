@@ -187,6 +187,9 @@ class Policy:
         Whether DARKTIME, where it is in the header, scales the dark instead of the exposure.
     missing_bias, missing_dark, missing_flat, missing_bad_pixels, missing_fringe : {'reduce', 'leave out'}
         What happens to a science frame that lacks this master. A fringe frame is missed in filters that fringe.
+    datasum : {'refuse', 'ignore'}
+        What happens to a raw frame whose pixels are not those that its card DATASUM was made of. There are programs
+        that write a wrong one, or change pixels and leave it.
     grow_saturated : int
         Pixels by which saturated pixels and bleed trails are grown.
     fringe : {'auto', 'none'}
@@ -246,6 +249,7 @@ class Policy:
     missing_flat: str = "reduce"
     missing_bad_pixels: str = "reduce"
     missing_fringe: str = "reduce"
+    datasum: str = "refuse"
     grow_saturated: int = 1
     fringe: str = "auto"
     fringing: tuple[str, ...] = ()
@@ -293,6 +297,7 @@ POLICY_CHOICES = {
     "missing_flat": ("reduce", "leave out"),
     "missing_bad_pixels": ("reduce", "leave out"),
     "missing_fringe": ("reduce", "leave out"),
+    "datasum": ("refuse", "ignore"),
     "fringe": ("auto", "none"),
     "method": ("average", "median"),
     "flat_method": ("average", "median"),
