@@ -340,6 +340,49 @@ def test_packed_values(n, method):
         np.testing.assert_allclose(packed.error, plain.error, rtol=1e-5)
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 33, 128, 129])
+@pytest.mark.parametrize("maxiters", [1, 2, None])
+@pytest.mark.parametrize("sides", [(2.0, 2.0), (1.5, 3.0), (None, 2.5)])
+def test_whole_numbers_are_clipped_as_astropy_clips(n, maxiters, sides):
+    """Of which only sums and counts are wanted: sorted and summed as integers, with many ties and extremes."""
+    rng = np.random.default_rng(n)
+    shape = (n, 17, 40)
+    quiet, wide = np.rint(rng.normal(1000, 1, shape)), np.rint(rng.normal(30000, 9000, shape))
+    tails, two = np.rint(5000 + 40 * rng.standard_cauchy(shape)), rng.choice([0, 65535], shape)
+    kinds = rng.integers(0, 5, shape[1:])
+    cube = np.select([kinds == 0, kinds == 1, kinds == 2, kinds == 3], [quiet, wide, tails, two], 1234)
+    cube = cube.clip(0, 65535).astype(float)
+    options = {"uncertainty": "std", "dtype": float, "maps": True, "minimum": 0}
+    options |= {"reject": "sigma", "sigma": sides, "maxiters": -1 if maxiters is None else maxiters}
+    # An infinite threshold times a scatter of 0 would be none at all to astropy.
+    low, high = (1e9 if side is None else side for side in sides)
+    clipped = sigma_clip(cube, sigma_lower=low, sigma_upper=high, maxiters=maxiters, axis=0, cenfunc="median")
+    found = stack([PackedRows(one) for one in cube], **options)
+    np.testing.assert_array_equal(found.count, clipped.count(axis=0))
+    np.testing.assert_array_equal(found.low_map + found.high_map, n - clipped.count(axis=0))
+    np.testing.assert_allclose(found.data, clipped.mean(axis=0), rtol=1e-7)
+    # Squares of such differences are summed in float32.
+    error = clipped.std(axis=0) / np.sqrt(clipped.count(axis=0))
+    np.testing.assert_allclose(found.error, error, rtol=2e-5, atol=1e-9)
+    total = stack([PackedRows(one) for one in cube], method="sum", **options)
+    np.testing.assert_allclose(total.data, clipped.sum(axis=0), rtol=1e-7)
+
+
+def test_whole_numbers_of_unlike_zeros():
+    """Signed and unsigned integers in one stack: the same numbers in the files are not the same values."""
+    cube = np.rint(np.random.default_rng(3).normal(900, 5, (6, 8, 40)))
+    cube[2, 4, 7] = 9000
+    frames = [PackedRows(one.astype(float)) for one in cube]
+    signed = PackedRows(cube[2])
+    signed.packed_zero = 0
+    signed.fill_packed = lambda rows, out: np.copyto(out, cube[2][rows].astype(">i2").reshape(-1).view(np.uint16))
+    options = {"reject": "sigma", "sigma": 2.0, "maxiters": 1, "minimum": 0, "uncertainty": "std", "dtype": float}
+    mixed, same = stack([*frames[:2], signed, *frames[3:]], **options), stack(frames, **options)
+    np.testing.assert_array_equal(mixed.data, same.data)
+    np.testing.assert_array_equal(mixed.count, same.count)
+    assert same.count[4, 7] < 6
+
+
 @pytest.mark.parametrize("size", [1e-30, 1e-21, 1e18, 1e25])
 @pytest.mark.parametrize("maxiters", [1, 5])
 def test_squares_beyond_float32(size, maxiters):

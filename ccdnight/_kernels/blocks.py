@@ -26,6 +26,7 @@ __all__ = [
     "INNER_HIGH",
     "INNER_LOW",
     "INSIDE",
+    "INVERSE",
     "LEFT",
     "LOW",
     "LOWER",
@@ -70,13 +71,16 @@ Rule = namedtuple("Rule", ["kind", "low", "high", "median", "mad", "maxiters", "
 Noise = namedtuple("Noise", ["read_variance", "inverse_gain", "sensitivity", "pedestal"])
 
 #: A block and room to work in. `x` holds its values in the order of the frames, `y` those of the suspects side
-#: by side, `rows` and `deviation` are for sorting; the others have the rows named below,
-#: see order.py: `own` in the type of x, `side` the same for `y`, `own64` and `wide` in float64, `whole` in int32.
-Block = namedtuple("Block", ["x", "y", "rows", "deviation", "own", "side", "own64", "wide", "whole"])
+#: by side, `rows` and `deviation` are for sorting; `numbers` and `ordered` are as `x` and `rows`, for integers of 16
+#: bits. The others have the rows named below, see order.py: `own` in the type of x, `side` the same for `y`, `own64`
+#: and `wide` in float64, `whole` in int32.
+Block = namedtuple(
+    "Block", ["x", "y", "rows", "deviation", "own", "side", "own64", "wide", "whole", "numbers", "ordered"]
+)
 SUM1, SUM2, ANCHOR, INNER_LOW, INNER_HIGH, OUTER_LOW, OUTER_HIGH, BELOW, WITHIN, INSIDE = range(
     9 * WIDTH, 19 * WIDTH, WIDTH
 )
-CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT = range(0, 8 * WIDTH, WIDTH)
+CENTER, SPREAD, TOTAL, LOWER, UPPER, FINAL_LOWER, FINAL_UPPER, WEIGHT, INVERSE = range(0, 9 * WIDTH, WIDTH)
 COUNT, LOW, HIGH, LEFT, SUSPECT, PICK, SOURCE, YCOUNT, EDGE = range(2 * WIDTH, 11 * WIDTH, WIDTH)
 
 
@@ -97,9 +101,9 @@ def block_scratch(n, width, dtype):
     """
     x, y, rows = (np.empty((n, width), dtype) for _ in range(3))
     own, side, own64 = np.empty(19 * WIDTH, dtype), np.zeros(19 * WIDTH, dtype), np.empty(9 * WIDTH)
-    return Block(
-        x, y, rows, np.empty((n, width)), own, side, own64, np.empty(8 * WIDTH), np.zeros(11 * WIDTH, np.int32)
-    )
+    wide, whole = np.empty(9 * WIDTH), np.zeros(11 * WIDTH, np.int32)
+    numbers, ordered = (np.empty((n, width), np.int16) for _ in range(2))
+    return Block(x, y, rows, np.empty((n, width)), own, side, own64, wide, whole, numbers, ordered)
 
 
 @kernel
@@ -143,28 +147,33 @@ def whole_vectors(b, k):
 
 
 @kernel
-def gather(b, k):
+def gather(b, x, zero, k):
     """
-    The suspects side by side.
+    The suspects side by side, in `b.y`.
 
     Parameters
     ----------
     b : Block
         The block, its first suspects listed in the row SUSPECT.
+    x : `~numpy.ndarray`
+        `b.x`, or `b.numbers`.
+    zero : float
+        What is to be added to these.
     k : int
         How many.
     """
-    x, y, whole = b.x, b.y, b.whole
+    y, whole = b.y, b.whole
+    kind = y.dtype.type
     for j in range(k):
         whole[PICK + j] = whole[SUSPECT + j]
         whole[YCOUNT + j] = whole[COUNT + whole[SUSPECT + j]]
-    for f in range(b.x.shape[0]):
+    for f in range(x.shape[0]):
         for j in range(k):
-            y[f, j] = x[f, np.uint32(whole[SUSPECT + j])]
+            y[f, j] = kind(x[f, np.uint32(whole[SUSPECT + j])]) + zero
 
 
 @kernel
-def sums_about(x, w, own, anchor, first, second):
+def sums_about(x, zero, w, own, anchor, first, second):
     """
     Sums of the deviations from a value of each pixel, and of their squares.
 
@@ -173,7 +182,9 @@ def sums_about(x, w, own, anchor, first, second):
     Parameters
     ----------
     x : `~numpy.ndarray`
-        Block, shape ``(n, width)``.
+        Block, shape ``(n, width)``; floats, or integers of 16 bits.
+    zero : float
+        What is to be added to these.
     w : int
         Pixels that are used.
     own : `~numpy.ndarray`
@@ -181,18 +192,20 @@ def sums_about(x, w, own, anchor, first, second):
     anchor, first, second : int
         Rows of `own`: the values, and where the sums go.
     """
-    inf, none, n = x.dtype.type(np.inf), x.dtype.type(0), x.shape[0]
+    kind, n = own.dtype.type, x.shape[0]
+    inf, none = kind(np.inf), kind(0)
     for p in range(w):
         own[first + p], own[second + p] = none, none
     for f in range(0, n - 1, 2):
         for p in range(w):
-            a, b = x[f, p], x[f + 1, p]
+            a, b = kind(x[f, p]) + zero, kind(x[f + 1, p]) + zero
             a, b = a - own[anchor + p] if a < inf else none, b - own[anchor + p] if b < inf else none
             own[first + p] += a + b
             own[second + p] += a * a + b * b
     if n % 2:
         for p in range(w):
-            a = x[n - 1, p] - own[anchor + p] if x[n - 1, p] < inf else none
+            a = kind(x[n - 1, p]) + zero
+            a = a - own[anchor + p] if a < inf else none
             own[first + p] += a
             own[second + p] += a * a
 

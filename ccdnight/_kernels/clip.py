@@ -25,13 +25,14 @@ from ccdnight._kernels.blocks import (
     HIGH,
     LOW,
     NO_RULE,
+    SUSPECT,
     usable,
 )
 from ccdnight._kernels.rules import by_extremes, by_noise
 from ccdnight._kernels.scatter import all_with_two, look_closely
-from ccdnight._kernels.sieve import clip_certain, doubtful, sum_again
+from ccdnight._kernels.sieve import clip_certain, doubtful, doubtful_numbers, sum_again
 
-__all__ = ["reject"]
+__all__ = ["reject", "reject_numbers"]
 
 
 @kernel
@@ -97,12 +98,43 @@ def _by_scatter(b, w, rule, table, mark):
     sieved = rule.median and not rule.mad
     suspects = doubtful(b, w, rule, table) if sieved else all_with_two(b, w)
     if sieved and suspects > 0:
-        suspects = clip_certain(b, w, rule, table, mark)
+        suspects = clip_certain(b, b.x, b.x.dtype.type(0), w, rule, table, mark)
     if suspects > 0:
         look_closely(b, suspects, rule, table, sieved)
     if sieved and suspects > 0:
         sum_again(b, suspects)
     return sieved
+
+
+@kernel
+def reject_numbers(b, w, zero, rule, table):
+    """
+    `reject` by the scatter about the median for integers of 16 bits, of which only sums and counts are wanted.
+
+    The rows SUM1, SUM2 and ANCHOR hold the sums of what is left.
+
+    Parameters
+    ----------
+    b : Block
+        With its `numbers`, all of them usable, and the row COUNT.
+    w : int
+        Pixels that are used.
+    zero : float
+        BZERO, which is added to the numbers.
+    rule, table
+        As in `reject`; the table is not empty.
+    """
+    kind = b.x.dtype.type
+    suspects = doubtful_numbers(b, zero, w, rule, table)
+    if suspects > 0:
+        suspects = clip_certain(b, b.numbers, zero, w, rule, table, False)
+    if suspects > 0:
+        for f in range(b.x.shape[0]):
+            for j in range(suspects):
+                p = b.whole[SUSPECT + j]
+                b.x[f, p] = kind(b.numbers[f, p]) + zero
+        look_closely(b, suspects, rule, table, True)
+        sum_again(b, suspects)
 
 
 @kernel

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 
-__all__ = ["decode_int16", "decode_int16_part"]
+__all__ = ["decode_int16", "decode_int16_part", "swap_int16"]
 
 
 @kernel
@@ -24,9 +24,28 @@ def decode_int16(raw, zero, out):
         float32 or float64, as long.
     """
     for x in range(raw.size):
-        value = raw[x]
-        swapped = np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
-        out[x] = np.float32(np.int16(swapped)) + zero
+        out[x] = np.float32(_swapped(raw[x])) + zero
+
+
+@kernel
+def swap_int16(raw, out):
+    """
+    Decode 16-bit integers, bytes swapped, and leave them what they are, without BZERO.
+
+    Parameters
+    ----------
+    raw : `~numpy.ndarray`
+        uint16, as the bytes lie in the file, one-dimensional and contiguous.
+    out : `~numpy.ndarray`
+        int16, as long.
+    """
+    for x in range(raw.size):
+        out[x] = _swapped(raw[x])
+
+
+@kernel
+def _swapped(value):
+    return np.int16(np.uint16((value >> np.uint16(8)) | (value << np.uint16(8))))
 
 
 @kernel

@@ -6,6 +6,7 @@ from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.blocks import (
     COUNT,
     FINAL_LOWER,
+    INVERSE,
     LEFT,
     LOWER,
     MAD_TO_STD,
@@ -73,8 +74,8 @@ def variance_of_result(b, w, start, variances, weights, noise, scales, recipe, t
     Parameters
     ----------
     b : Block
-        With the result in the row TOTAL, the number of values in LEFT, and of weights the sum in LOWER and that of
-        their squares in UPPER.
+        With the result in the row TOTAL, the number of values in LEFT, its inverse in INVERSE, and of weights the sum
+        in LOWER and that of their squares in UPPER.
     w, start : int
         Pixels of the block, and where it begins in the strip.
     variances, weights, noise, scales, recipe, table, factors
@@ -108,8 +109,7 @@ def _as_ccdproc(b, w, recipe):
     wide, whole = b.wide, b.whole
     squares, is_sum = recipe.error == FROM_STD, recipe.method == SUM
     for p in range(w):
-        n = np.float64(whole[LEFT + p])
-        inverse = 1.0 / n
+        n, inverse = np.float64(whole[LEFT + p]), wide[INVERSE + p]
         one = wide[SPREAD + p] * inverse if squares else wide[SPREAD + p]
         wide[SPREAD + p] = one * n if is_sum else one * inverse
 
@@ -128,15 +128,15 @@ def _of_result(b, w, recipe, weighted):
 @kernel
 def _scatter(b, w, recipe, summed):
     """Sum of the squared deviations from the mean of what is left, summed about a value near it."""
-    own, wide, whole = b.own, b.wide, b.whole
+    own, wide = b.own, b.wide
     if not summed:
         _value_of_result(b, w, recipe)
         for p in range(w):
             own[FIRST + p] = wide[FINAL_LOWER + p]
-        sums_about(b.x, w, own, FIRST, SUM1, SUM2)
+        sums_about(b.x, own.dtype.type(0), w, own, FIRST, SUM1, SUM2)
     for p in range(w):
         shift = np.float64(own[SUM1 + p])
-        squares = np.float64(own[SUM2 + p]) - shift * shift / np.float64(whole[LEFT + p])
+        squares = np.float64(own[SUM2 + p]) - shift * shift * wide[INVERSE + p]
         wide[SPREAD + p] = squares if squares > 0.0 else 0.0
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "WIDTH",
     "middle_values",
     "selection_network",
+    "sort_rows",
     "sorting_network",
     "values_of_rank",
 ]
@@ -130,11 +131,24 @@ def _network(pairs, ranks):
 
 
 @kernel
-def _sort_rows(x, w, table, rows, whole_order):
+def sort_rows(x, w, table, rows, whole_order):
     """
     A copy of a block with every stack in order; or just with its ends and its two middle values in place.
 
     The first comparator of a row takes it from the block. It is never one that can be left out: the ends depend on it.
+
+    Parameters
+    ----------
+    x : `~numpy.ndarray`
+        Shape ``(n, width)``; floats or integers.
+    w : int
+        Pixels that are used.
+    table : `~numpy.ndarray`
+        Comparators of `sorting_network`.
+    rows : `~numpy.ndarray`
+        Written, of the type and shape of x; it may be x itself.
+    whole_order : bool
+        Whether all values are wanted in their order.
     """
     if x.shape[0] == 1:
         for p in range(w):
@@ -240,7 +254,7 @@ def values_of_rank(x, w, rank, table, rows, own, whole, target):
         Row of `own` for the result.
     """
     if table.shape[0] or x.shape[0] == 1:
-        _sort_rows(x, w, table, rows, True)
+        sort_rows(x, w, table, rows, True)
         for p in range(w):
             own[target + p] = rows[rank[p], p]
     else:
@@ -267,7 +281,7 @@ def middle_values(x, w, start, table, rows, own, whole):
     for p in range(w):
         least = min(least, whole[start + p])
     if table.shape[0] or n == 1:
-        _sort_rows(x, w, table, rows, least < n)
+        sort_rows(x, w, table, rows, least < n)
         one, other, lowest, highest = rows[(n - 1) // 2], rows[n // 2], rows[0], rows[n - 1]
         for p in range(w):
             own[FIRST + p], own[SECOND + p] = one[p], other[p]

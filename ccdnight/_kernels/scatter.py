@@ -36,6 +36,9 @@ from ccdnight._kernels.order import FIRST, SECOND, middle_values
 
 __all__ = ["all_with_two", "look_closely"]
 
+#: So many pixels are done one by one in less time than a row of them side by side.
+FEW = 4
+
 
 @kernel
 def all_with_two(b, w):
@@ -80,9 +83,14 @@ def look_closely(b, suspects, rule, table, known):
         Whether the rows FIRST and SECOND hold the middle values of all pixels.
     """
     wide, whole = b.wide, b.whole
-    k = suspects
-    gather(b, k)
-    rounds, ordered = 0, rule.median == rule.mad
+    ordered, room = rule.median == rule.mad, 2 * b.x.shape[0] <= b.own64.size
+    if suspects <= FEW and room and not ordered:
+        for j in range(suspects):
+            _bounds_by_hand(b, whole[SUSPECT + j], rule)
+        _mark_beyond(b, suspects)
+        return
+    k, rounds = suspects, 0
+    gather(b, b.x, b.x.dtype.type(0), k)
     for j in range(k):
         p = whole[SUSPECT + j]
         whole[EDGE + p] = 0
@@ -103,7 +111,7 @@ def look_closely(b, suspects, rule, table, known):
             break
         k = _those_that_lost(b, k)
     for j in range(suspects):
-        if not ordered and whole[EDGE + whole[SUSPECT + j]] and 2 * b.x.shape[0] <= b.own64.size:
+        if not ordered and whole[EDGE + whole[SUSPECT + j]] and room:
             _bounds_by_hand(b, whole[SUSPECT + j], rule)
     _mark_beyond(b, suspects)
 
@@ -210,7 +218,7 @@ def _selected_median(values, n):
 @kernel
 def _bounds_by_hand(b, p, rule):
     """
-    Last bounds of one pixel, its values summed in the order that the search for their median leaves.
+    Last bounds and center of one pixel, its values summed in the order that the search for their median leaves.
 
     That is how astropy's compiled sigma_clip goes about it (Wirth 1976, Algorithms + Data Structures = Programs).
     """
@@ -234,7 +242,7 @@ def _bounds_by_hand(b, p, rule):
         center = median if rule.median else mean
         lower = -np.inf if rule.low == np.inf else center - rule.low * spread
         upper = np.inf if rule.high == np.inf else center + rule.high * spread
-        wide[FINAL_LOWER + p], wide[FINAL_UPPER + p] = lower, upper
+        wide[FINAL_LOWER + p], wide[FINAL_UPPER + p], wide[CENTER + p] = lower, upper, center
         left = 0
         for i in range(n):
             if lower <= values[i] <= upper:

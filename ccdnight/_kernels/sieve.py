@@ -32,9 +32,9 @@ from ccdnight._kernels.blocks import (
     sums_about,
     whole_vectors,
 )
-from ccdnight._kernels.order import FIRST, HIGHEST, LOWEST, MAXIMUM, MINIMUM, SECOND, middle_values
+from ccdnight._kernels.order import FIRST, HIGHEST, LOWEST, MAXIMUM, MINIMUM, SECOND, middle_values, sort_rows
 
-__all__ = ["clip_certain", "doubtful", "sum_again"]
+__all__ = ["clip_certain", "doubtful", "doubtful_numbers", "sum_again"]
 
 
 @kernel
@@ -56,9 +56,43 @@ def doubtful(b, w, rule, table):
     int
         How many.
     """
+    middle_values(b.x, w, COUNT, table, b.rows, b.own, b.whole)
+    return _outside_for_certain(b, b.x, b.x.dtype.type(0), w, rule)
+
+
+@kernel
+def doubtful_numbers(b, zero, w, rule, table):
+    """
+    `doubtful` for integers of 16 bits, all usable: sorting them takes half the time of floats.
+
+    Parameters
+    ----------
+    b : Block
+        The block, with its `numbers`.
+    zero : float
+        What is to be added to them.
+    w, rule, table
+        As in `doubtful`; the table is not empty.
+
+    Returns
+    -------
+    int
+        How many.
+    """
+    own, n, kind = b.own, b.x.shape[0], b.own.dtype.type
+    sort_rows(b.numbers, w, table, b.ordered, False)
+    one, other, lowest, highest = b.ordered[(n - 1) // 2], b.ordered[n // 2], b.ordered[0], b.ordered[n - 1]
+    for p in range(w):
+        own[FIRST + p], own[SECOND + p] = kind(one[p]) + zero, kind(other[p]) + zero
+        own[MINIMUM + p], own[MAXIMUM + p] = kind(lowest[p]) + zero, kind(highest[p]) + zero
+    return _outside_for_certain(b, b.numbers, zero, w, rule)
+
+
+@kernel
+def _outside_for_certain(b, x, zero, w, rule):
+    """Mark and count the pixels whose ends are not within the bounds for certain."""
     own, whole, k = b.own, b.whole, np.int32(0)
-    middle_values(b.x, w, COUNT, table, b.rows, own, whole)
-    _certain_bounds(b.x, w, COUNT, own, whole, rule)
+    _certain_bounds(x, zero, w, COUNT, own, whole, rule)
     for p in range(w):
         below, above = own[MINIMUM + p] - own[ANCHOR + p], own[MAXIMUM + p] - own[ANCHOR + p]
         sure = (below > own[INNER_LOW + p]) & (above < own[INNER_HIGH + p])
@@ -68,23 +102,23 @@ def doubtful(b, w, rule, table):
 
 
 @kernel
-def _certain_bounds(x, w, count, own, whole, rule):
+def _certain_bounds(x, zero, w, count, own, whole, rule):
     """
     Deviations from ANCHOR within which a value is kept for certain, and beyond which it is not.
 
     The rounding of sums of n squares and of their differences is below 3 n eps; where squares may have left the
     range of the type nothing is certain. Of equal values all are kept, and no other.
     """
-    kind = x.dtype.type
-    eps = np.finfo(x.dtype).eps
+    kind = own.dtype.type
+    eps = np.finfo(own.dtype).eps
     margin, grain = kind(8 * x.shape[0] * eps), kind(4 * eps)
-    tiny, largest = kind(np.finfo(x.dtype).tiny), kind(np.finfo(x.dtype).max)
+    tiny, largest = kind(np.finfo(own.dtype).tiny), kind(np.finfo(own.dtype).max)
     smallest = tiny / eps
     low, high, half, one, none = kind(rule.low), kind(rule.high), kind(0.5), kind(1), kind(0)
     inf = kind(np.inf)
     for p in range(w):
         own[ANCHOR + p] = own[FIRST + p] if own[FIRST + p] < inf else none
-    sums_about(x, w, own, ANCHOR, SUM1, SUM2)
+    sums_about(x, zero, w, own, ANCHOR, SUM1, SUM2)
     for p in range(w):
         inverse = one / kind(whole[count + p]) if whole[count + p] > 0 else none
         shift = half * (own[SECOND + p] - own[FIRST + p])
@@ -101,7 +135,7 @@ def _certain_bounds(x, w, count, own, whole, rule):
 
 
 @kernel
-def clip_certain(b, w, rule, table, mark):
+def clip_certain(b, x, zero, w, rule, table, mark):
     """
     Clip the doubtful pixels as far as every value is beyond the bounds for certain or within them.
 
@@ -112,6 +146,8 @@ def clip_certain(b, w, rule, table, mark):
     ----------
     b : Block
         The block, as `doubtful` leaves it.
+    x, zero
+        `b.x` and 0, or `b.numbers` and what is to be added to them.
     w : int
         Pixels that are used.
     rule, table
@@ -126,7 +162,7 @@ def clip_certain(b, w, rule, table, mark):
     """
     side, whole = b.side, b.whole
     k = _list_doubtful(whole, w)
-    gather(b, k)
+    gather(b, x, zero, k)
     vectors, rounds, lost = whole_vectors(b, k), 0, True
     for j in range(k):
         p = whole[PICK + j]
@@ -136,13 +172,13 @@ def clip_certain(b, w, rule, table, mark):
     while lost and rounds != rule.maxiters:
         if rounds > 0:
             middle_values(b.y, vectors, YCOUNT, table, b.rows, side, whole)
-            _certain_bounds(b.y, vectors, YCOUNT, side, whole, rule)
+            _certain_bounds(b.y, b.y.dtype.type(0), vectors, YCOUNT, side, whole, rule)
         _mark_certain(b.y, vectors, side)
         lost = _count_lost(k, side, whole)
         rounds += 1
     if rounds > 1:
         # The last bounds are those of all values, also of those that were lost to earlier ones.
-        gather(b, k)
+        gather(b, x, zero, k)
         _mark_certain(b.y, vectors, side)
         _count_lost(k, side, whole)
     if mark:
@@ -266,11 +302,11 @@ def sum_again(b, k):
     k : int
         How many suspects.
     """
-    own, whole = b.own, b.whole
-    gather(b, k)
+    own, whole, none = b.own, b.whole, b.x.dtype.type(0)
+    gather(b, b.x, none, k)
     for j in range(k):
         own[FIRST + j] = own[ANCHOR + whole[SUSPECT + j]]
-    sums_about(b.y, whole_vectors(b, k), own, FIRST, LOWEST, HIGHEST)
+    sums_about(b.y, none, whole_vectors(b, k), own, FIRST, LOWEST, HIGHEST)
     for j in range(k):
         p = whole[SUSPECT + j]
         own[SUM1 + p], own[SUM2 + p] = own[LOWEST + j], own[HIGHEST + j]

@@ -23,9 +23,23 @@ from collections import namedtuple
 import numpy as np
 
 from ccdnight._kernels._jit import kernel
-from ccdnight._kernels.blocks import ANCHOR, COUNT, HIGH, LEFT, LOW, LOWER, SPREAD, SUM1, TOTAL, UPPER, WEIGHT
-from ccdnight._kernels.clip import reject
-from ccdnight._kernels.decode import decode_int16
+from ccdnight._kernels.blocks import (
+    ANCHOR,
+    BY_SCATTER,
+    COUNT,
+    HIGH,
+    INVERSE,
+    LEFT,
+    LOW,
+    LOWER,
+    SPREAD,
+    SUM1,
+    TOTAL,
+    UPPER,
+    WEIGHT,
+)
+from ccdnight._kernels.clip import reject, reject_numbers
+from ccdnight._kernels.decode import decode_int16, swap_int16
 from ccdnight._kernels.errors import (
     AVERAGE,
     FROM_SCATTER,
@@ -96,11 +110,16 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
     m, width, unpack = out.data.size, b.x.shape[1], packed.values.size > 0
     exact = unpack and b.x.shape[0] <= EXACT
     mark = not (exact and _sums_suffice(rule, recipe, out))
+    numbers = not mark and table.shape[0] > 0 and _plain_clip(rule, recipe) and _one_zero(packed.zeros)
     total_low = total_high = 0
     for start in range(0, m, width):
         w = min(width, m - start)
         base = 0 if unpack else start
-        if unpack:
+        if numbers:
+            for f in range(b.x.shape[0]):
+                swap_int16(packed.values[f, start : start + w], b.numbers[f])
+            _all_usable(w, b, cube, False)
+        elif unpack:
             for f in range(b.x.shape[0]):
                 decode_int16(packed.values[f, start : start + w], packed.zeros[f], b.x[f])
             _all_usable(w, b, cube, rule.least > 0)
@@ -108,7 +127,11 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
             _load(cube, start, w, b)
         if recipe.floor > -np.inf or recipe.ceiling < np.inf:
             _threshold(w, b, recipe)
-        summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark)
+        if numbers:
+            summed = True
+            reject_numbers(b, w, b.x.dtype.type(packed.zeros[0]), rule, table)
+        else:
+            summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark)
         if recipe.late:
             _scale(b.x, w, scales)
             summed = False
@@ -127,6 +150,21 @@ def _sums_suffice(rule, recipe, out):
     """Whether nobody looks at the values again once they are summed."""
     plain = recipe.method != MEDIAN and not recipe.weighted and not recipe.late
     return plain and recipe.error in (NO_ERROR, FROM_STD, FROM_SCATTER) and rule.least == 0 and out.keep.size == 0
+
+
+@kernel
+def _plain_clip(rule, recipe):
+    """Whether outliers are found by the standard deviation about the median and nothing else."""
+    return rule.kind == BY_SCATTER and rule.median and not rule.mad and recipe.floor == -np.inf == -recipe.ceiling
+
+
+@kernel
+def _one_zero(zeros):
+    """Whether all frames have the same BZERO, so that their numbers compare."""
+    same = True
+    for f in range(zeros.size):
+        same = same and zeros[f] == zeros[0]
+    return same
 
 
 @kernel
@@ -182,10 +220,15 @@ def _scale(x, w, scales):
 
 @kernel
 def _combine(b, w, start, weights, recipe, table, summed):
-    """The result in the row TOTAL, the number of values used in LEFT; whole numbers may be `summed` already."""
+    """
+    The result in the row TOTAL, the number of values used in LEFT; whole numbers may be `summed` already.
+
+    The inverse of the number in the row INVERSE is for those who would divide by it: that takes as long as all else.
+    """
     own, wide, whole = b.own, b.wide, b.whole
     for p in range(w):
         whole[LEFT + p] = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
+        wide[INVERSE + p] = 1.0 / np.float64(whole[LEFT + p])
     if recipe.weighted:
         _weighted_sums(b, w, start, weights)
     elif recipe.method != MEDIAN and not summed:
@@ -212,7 +255,7 @@ def _from_sums(b, w, recipe):
     is_sum = recipe.method == SUM
     for p in range(w):
         anchor, off, n = np.float64(own[ANCHOR + p]), np.float64(own[SUM1 + p]), np.float64(whole[LEFT + p])
-        wide[TOTAL + p] = anchor * n + off if is_sum else anchor + off / n
+        wide[TOTAL + p] = anchor * n + off if is_sum else anchor + off * wide[INVERSE + p]
 
 
 @kernel
