@@ -185,10 +185,10 @@ def seconds_of_command(folder, line, text, output):
     home = (
         {"HOME": str(folder), "USER": "observer", "TERM": "vt220"} if line[0].endswith(("irafcl", "siril-cli")) else {}
     )
+    # An installed package has its bytecode; a setting that keeps it from being written is not a user's.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | home
     start = time.perf_counter()
-    done = subprocess.run(
-        line, cwd=folder, env=os.environ | home, input=text or "", capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(line, cwd=folder, env=env, input=text or "", capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode or (output and not (work / output).exists()):
         msg = f"{Path(line[0]).name} failed: {done.stdout[-500:]} {done.stderr[-500:]}"

@@ -1,6 +1,6 @@
 """``python -m ccdnight`` is the command line."""
 
-from ccdnight.cli import main
+from ccdnight.cli import program
 
 if __name__ == "__main__":
-    main(prog_name="ccdnight")
+    program()

@@ -38,7 +38,7 @@ def median_factor(n):
 
 
 @lru_cache(maxsize=64)
-def clipping_factors(rule, method, n):
+def clipping_factors(rule, method, n, least=2):
     """
     What the variance from the scatter must be multiplied by for 0, 1, ... `n` usable values.
 
@@ -56,6 +56,8 @@ def clipping_factors(rule, method, n):
         How the values are combined.
     n : int
         Number of frames.
+    least : int, optional
+        Fewest usable values that a pixel can have; factors for fewer have no meaning.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def clipping_factors(rule, method, n):
 
     if rule.kind == NO_RULE or n < 2:
         return np.ones(n + 1)
-    nodes = [count for count in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 48, 96, 200) if count < n] + [n]
+    nodes = [count for count in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 48, 96, 200) if least <= count < n] + [n]
     factors = [_measured(rule, method, count) for count in nodes]
     counts = np.arange(1, n + 1)
     # Ascending in -1/n.

@@ -40,7 +40,8 @@ class FitsRows:
         raw = storage.read_header(path, hdu=hdu)
         self.header, self.shape = raw.header, raw.shape
         self.dtype = np.dtype(np.float64 if storage.wide(raw) else np.float32)
-        numbers = storage.extension_numbers(path) if mask or uncertainty else {}
+        alone = raw.hdu == 0 and not raw.compressed and storage.ends_with_image(path, raw)
+        numbers = storage.extension_numbers(path) if (mask or uncertainty) and not alone else {}
         self._image = _image(path, raw)
         self._mask = self._extension(path, numbers.get(str(mask).upper()))
         self._uncertainty = self._extension(path, numbers.get(str(uncertainty).upper()))

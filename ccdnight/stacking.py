@@ -272,15 +272,20 @@ def stack(
         weights=_weights(weights, sources),
         exclude=exclude,
         scale_late=scale_late,
-        factors=_factors(rule if uncertainty == "empirical" else None, method, len(sources)),
+        factors=_factors(rule if uncertainty == "empirical" else None, method, sources, thresholds),
     )
     result = _strips.run(work, dtype=np.dtype(dtype), maps=maps, keep=keep, mem_limit=mem_limit, workers=workers)
     return Stack(*result)
 
 
-def _factors(rule, method, n):
+def _factors(rule, method, sources, thresholds):
     """Of the variance of a median, and of that from the scatter of what a rule leaves, by the number of values."""
-    clipped = np.ones(n + 1) if rule is None else clipping_factors(rule, method, n)
+    n = len(sources)
+    # Integers without a mask are usable all of them.
+    all_usable = tuple(thresholds) == (None, None) and all(
+        getattr(one, "packed_zero", None) is not None for one in sources
+    )
+    clipped = np.ones(n + 1) if rule is None else clipping_factors(rule, method, n, n if all_usable else 2)
     return np.array([[median_factor(count) ** 2 for count in range(n + 1)], clipped])
 
 

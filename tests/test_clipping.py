@@ -88,3 +88,12 @@ def test_factors_are_the_same_every_time():
     first = clipping_factors(rule, "average", 10).copy()
     clipping_factors.cache_clear()
     np.testing.assert_array_equal(clipping_factors(rule, "average", 10), first)
+
+
+def test_factors_of_frames_without_masks():
+    """Where every pixel has all its values, only their number is measured."""
+    rule = rule_of("sigma", 2.5, 2.5)
+    whole, one = clipping_factors(rule, "average", 10), clipping_factors(rule, "average", 10, 10)
+    assert one.shape == whole.shape
+    assert one[10] == whole[10]
+    assert one[5] == one[10] != whole[5]

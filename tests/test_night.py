@@ -19,8 +19,8 @@ from click.testing import CliRunner
 
 from ccdnight import FrameCollection, Night, Plan, Reduction, read_ccd
 from ccdnight.cli import main
-from ccdnight.cli.common import imports_kept
 from ccdnight.cli.nights import _not_told, _together
+from ccdnight.cli.process import no_collection
 from ccdnight.exceptions import InputError, OutputLockedError, PlanError
 from ccdnight.storage import OutputLock
 
@@ -579,7 +579,7 @@ class TestCommandLine:
         for on in (True, False):
             (gc.enable if on else gc.disable)()
             try:
-                with imports_kept():
+                with no_collection():
                     assert not gc.isenabled()
                 assert gc.isenabled() is on
                 assert gc.get_freeze_count() > 0

@@ -100,7 +100,7 @@ def test_version_without_git(built):
 def test_wheel_has_the_command(built):
     with zipfile.ZipFile(built[1]) as archive:
         (entry_points,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
-        assert "ccdnight = ccdnight.cli:main" in archive.read(entry_points).decode().splitlines()
+        assert "ccdnight = ccdnight.cli:program" in archive.read(entry_points).decode().splitlines()
 
 
 def setup_commands():

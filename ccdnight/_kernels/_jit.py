@@ -1,9 +1,12 @@
 """The decorator of all kernels."""
 
+import sys
+
 from numba import njit
 from numba.core import event
+from numba.core.registry import cpu_target
 
-__all__ = ["kernel", "kernel_with_room", "on_first_compile"]
+__all__ = ["kernel", "kernel_with_room", "load_without_blas", "on_first_compile"]
 
 
 def kernel(function):
@@ -63,6 +66,24 @@ def _compiled(function, **options):
         return njit(cache=True, **options)(function)
     except RuntimeError:
         return njit(**options)(function)
+
+
+def load_without_blas():
+    """
+    Load what numba needs for its first kernel, but scipy.linalg, in a process that has not imported it yet.
+
+    Numba imports it to find out whether there is a BLAS. That takes as long as stacking ten frames, and no kernel
+    here multiplies matrices; one that did would be refused. Where numba looks for it otherwise, nothing happens.
+    """
+    blas = "scipy.linalg.cython_blas"
+    if "scipy.linalg" in sys.modules or blas in sys.modules:
+        return
+    sys.modules[blas] = None
+    try:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+    finally:
+        del sys.modules[blas]
 
 
 def on_first_compile(tell):

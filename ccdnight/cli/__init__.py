@@ -10,14 +10,15 @@ import warnings
 import click
 
 from ccdnight.cli.coadds import coadd
-from ccdnight.cli.common import Commands, keep_memory
+from ccdnight.cli.common import Commands
 from ccdnight.cli.detectors import detector
 from ccdnight.cli.nights import frames, plan, reduce, report, verify
+from ccdnight.cli.process import keep_memory, leave
 from ccdnight.cli.profiles import profile
 from ccdnight.cli.simulation import demo, simulate
 from ccdnight.cli.stacks import combine
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,3 +66,11 @@ main.add_command(detector)
 main.add_command(profile)
 main.add_command(demo)
 main.add_command(simulate)
+
+
+def program():
+    """Run the command line as a process of its own, which is over with it."""
+    try:
+        main(prog_name="ccdnight")
+    except SystemExit as end:
+        leave(end.code)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import clean, json_option, print_json, tell_of_compiling
+from ccdnight.cli.common import clean, json_option, print_json, ready_for_kernels
 from ccdnight.exceptions import CcdnightError, FrameWarning
 
 __all__ = ["coadd"]
@@ -91,7 +91,7 @@ def coadd(files, output, grid, overwrite, as_json, **options):
     if output.exists() and not overwrite:
         msg = f"{output} exists; give --overwrite to replace it"
         raise click.UsageError(msg)
-    tell_of_compiling()
+    ready_for_kernels()
     try:
         with warnings.catch_warnings():
             # What is left out is told below.

@@ -1,8 +1,5 @@
 """What all commands share: exit codes, errors in one sentence, common options, JSON."""
 
-import contextlib
-import ctypes
-import gc
 import json
 import math
 import signal
@@ -21,25 +18,17 @@ __all__ = [
     "Commands",
     "clean",
     "exit_code",
-    "imports_kept",
     "json_option",
-    "keep_memory",
-    "no_collection",
     "print_json",
     "profile_option",
     "progress_bar",
     "raw_folder",
+    "ready_for_kernels",
     "tell_notes",
-    "tell_of_compiling",
 ]
 
 #: Exit codes, as the README documents them.
 DONE, BUG, USAGE, PARTLY, NOTHING, IN_USE, ENVIRONMENT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
-
-
-#: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of mallopt(3): nothing is given back before 2 GiB are free at the
-#: end of the heap, arrays below 1 GiB come from it, and all threads share it.
-_MALLOC = {-1: 2**31 - 1, -3: 2**30, -8: 1}
 
 
 class Commands(click.Group):
@@ -177,10 +166,11 @@ def tell_notes(notes):
         click.echo(f"note: {note}", err=True)
 
 
-def tell_of_compiling():
-    """Say on standard error, should kernels have to be compiled, why the first run takes longer."""
-    from ccdnight._kernels._jit import on_first_compile
+def ready_for_kernels():
+    """Get ready for kernels, and say on standard error, should they have to be compiled, why that takes a while."""
+    from ccdnight._kernels._jit import load_without_blas, on_first_compile
 
+    load_without_blas()
     words = "ccdnight: compiling its kernels for this machine; that is done once and takes up to a minute"
     stop = on_first_compile(lambda: click.echo(words, err=True))
     click.get_current_context().call_on_close(stop)
@@ -215,50 +205,3 @@ def exit_code(result):
     if not result.masters and not result.science:
         return NOTHING
     return PARTLY if len(result.failures) or result.run["problems"] else DONE
-
-
-def keep_memory():
-    """
-    Have the C library keep what large arrays leave, for those that come next.
-
-    A run makes arrays of a frame's size again and again. Given back and asked for anew, every page of them is cleared
-    by the system first, which takes a tenth of the time of a night. Only glibc knows of it; others are left alone.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        tune = ctypes.CDLL(None).mallopt
-        for option, value in _MALLOC.items():
-            tune(option, value)
-
-
-@contextlib.contextmanager
-def imports_kept():
-    """
-    Import without the collection of garbage, which afterwards leaves what is there out of account.
-
-    Yields
-    ------
-    None
-    """
-    with no_collection():
-        yield
-    gc.freeze()
-
-
-@contextlib.contextmanager
-def no_collection():
-    """
-    Do without the collection of garbage, in a command that imports much, is over in a second and leaves little.
-
-    Yields
-    ------
-    None
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -13,8 +13,8 @@ from ccdnight.cli.common import (
     print_json,
     profile_option,
     raw_folder,
+    ready_for_kernels,
     tell_notes,
-    tell_of_compiling,
 )
 
 __all__ = ["detector"]
@@ -34,7 +34,7 @@ def detector(raw, profile, output, as_json):
     from ccdnight.characterize import characterize
     from ccdnight.night import Night
 
-    tell_of_compiling()
+    ready_for_kernels()
     found = characterize(Night(raw, profile=profile), output=output)
     if as_json:
         print_json(found)

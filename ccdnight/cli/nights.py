@@ -11,15 +11,15 @@ from ccdnight.cli.common import (
     PARTLY,
     clean,
     exit_code,
-    imports_kept,
     json_option,
     print_json,
     profile_option,
     progress_bar,
     raw_folder,
+    ready_for_kernels,
     tell_notes,
-    tell_of_compiling,
 )
+from ccdnight.cli.process import no_collection
 from ccdnight.exceptions import InputError
 
 __all__ = ["frames", "plan", "reduce", "report", "verify"]
@@ -100,7 +100,7 @@ def plan(raw, profile, policy, output, as_json, **choices):
     from ccdnight import storage
     from ccdnight.night import Night
 
-    tell_of_compiling()
+    ready_for_kernels()
     made = Night(raw, profile=profile).plan(policy=policy, **choices)
     if output:
         storage.write_text(output, made.to_toml())
@@ -142,7 +142,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, sc
       ccdnight reduce 2016-01-15/ reduced/ --coadd
       ccdnight reduce 2016-01-15/ reduced/ --scheduler tcp://10.0.0.1:8786
     """
-    with imports_kept():
+    with no_collection():
         from ccdnight.night import Night
 
     if plan_file and (policy or any(choices.values())):
@@ -153,7 +153,7 @@ def reduce(raw, out, profile, plan_file, policy, cosmic_rays, coadd, workers, sc
         msg = f"{out} is the raw folder; products need a folder of their own"
         raise click.UsageError(msg)
     with _cluster_at(scheduler) as client:
-        tell_of_compiling()
+        ready_for_kernels()
         night = Night(raw, profile=profile)
         asked = plan_file or night.plan(policy=policy, **choices)
         how = {"workers": workers, "client": client, "progress": progress_bar(), "anew": anew}

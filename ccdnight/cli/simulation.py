@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import BUG, exit_code, json_option, print_json, progress_bar, tell_of_compiling
+from ccdnight.cli.common import BUG, exit_code, json_option, print_json, progress_bar, ready_for_kernels
 from ccdnight.exceptions import InputError
 
 __all__ = ["demo", "simulate"]
@@ -53,7 +53,7 @@ def demo(folder, profile, seed, size, workers, as_json):
     """
     from ccdnight.demo import LIMIT, failed, run_demo, table_lines
 
-    tell_of_compiling()
+    ready_for_kernels()
     rows, result = run_demo(folder, profile=profile, seed=seed, size=size, workers=workers, progress=progress_bar())
     if as_json:
         table = [

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from ccdnight.cli.common import json_option, no_collection, print_json, tell_of_compiling
+from ccdnight.cli.common import json_option, print_json, ready_for_kernels
+from ccdnight.cli.process import no_collection
 from ccdnight.exceptions import CcdnightError
 
 __all__ = ["combine"]
@@ -82,7 +83,7 @@ def combine(files, output, as_json, overwrite, **options):
         with no_collection():
             from ccdnight.filestack import combine_files
 
-            tell_of_compiling()
+            ready_for_kernels()
             told = combine_files([str(path) for path in files], output, **options)
     except CcdnightError:
         raise

@@ -1,6 +1,6 @@
 """The one door to the disk: bounded, checked FITS reading; atomic writing; the lock of an output folder."""
 
-from ccdnight.storage.extensions import extension_numbers, further_images
+from ccdnight.storage.extensions import ends_with_image, extension_numbers, further_images
 from ccdnight.storage.headers import card_value, clean_header
 from ccdnight.storage.locking import OutputLock
 from ccdnight.storage.names import FITS_SUFFIXES, find_fits, keep_names, names_again, product_name, safe_name
@@ -38,6 +38,7 @@ __all__ = [
     "clean_header",
     "decode_rows",
     "decodes",
+    "ends_with_image",
     "extension_numbers",
     "find_fits",
     "further_images",

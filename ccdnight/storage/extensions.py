@@ -12,7 +12,7 @@ from ccdnight.storage.headers import card_value
 from ccdnight.storage.pixels import refuse_shortage
 from ccdnight.storage.scanning import BLOCK, data_size, open_plain, read_block_header, shape_of, skip_data
 
-__all__ = ["data_parts", "extension_numbers", "further_images"]
+__all__ = ["data_parts", "ends_with_image", "extension_numbers", "further_images"]
 
 
 def extension_numbers(path):
@@ -80,14 +80,45 @@ def further_images(path, raw):
     >>> found
     ['CCD2']
     """
-    # Most files end with their image: nothing more is read of them.
-    if os.stat(path).st_size < raw.offset + -(-raw.size // BLOCK) * BLOCK + BLOCK:
+    if ends_with_image(path, raw):
         return []
     found = []
     for number, (header, _, _) in enumerate(data_parts(path)):
         if number > raw.hdu and _is_image(header, Path(path)):
             found.append(str(card_value(header, "EXTNAME", "")).strip() or f"HDU {number}")
     return found
+
+
+def ends_with_image(path, raw):
+    """
+    Whether a file holds nothing behind the image that is read, as most do: then nothing need be looked for.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; not packed by gzip.
+    raw : RawHeader
+        Header of the image.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from ccdnight.storage import ends_with_image, read_header
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.fits")
+    ...     fits.PrimaryHDU(np.ones((4, 6), np.int16)).writeto(path)
+    ...     ends = ends_with_image(path, read_header(path))
+    >>> ends
+    True
+    """
+    return os.stat(path).st_size < raw.offset + -(-raw.size // BLOCK) * BLOCK + BLOCK
 
 
 def _is_image(header, path):
