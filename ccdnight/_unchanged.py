@@ -5,8 +5,8 @@ import time
 
 __all__ = ["Unchanged"]
 
-#: How many files are remembered, and how old a change must be, in ns, that a later one could not have the same time.
-_MOST, _SETTLED = 100_000, 2_000_000_000
+#: How old a change must be, in ns, that a later one could not have the same time.
+_SETTLED = 2_000_000_000
 
 
 class Unchanged:
@@ -14,10 +14,15 @@ class Unchanged:
     Results of a function of files, each found once.
 
     Of a file that changed a moment ago nothing is remembered: another change might not be seen.
+
+    Parameters
+    ----------
+    most : int, optional
+        Results that are remembered; all are forgotten when there are more.
     """
 
-    def __init__(self):
-        self._known = {}
+    def __init__(self, most=100_000):
+        self._known, self._most = {}, most
 
     def get(self, path, function, *more):
         """
@@ -42,7 +47,7 @@ class Unchanged:
         if before != told:
             result = function(path, *more)
             if _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
-                if len(self._known) >= _MOST:
+                if len(self._known) >= self._most:
                     self._known.clear()
                 self._known[path, more] = told, result
         return result

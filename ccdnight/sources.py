@@ -12,6 +12,7 @@ from astropy.nddata import CCDData
 
 from ccdnight import storage
 from ccdnight._inputs import check_frame, check_window
+from ccdnight._unchanged import Unchanged
 from ccdnight.exceptions import FrameError
 from ccdnight.fitsrows import require_equal_shapes
 from ccdnight.flags import FLAGS
@@ -31,6 +32,9 @@ from ccdnight.readout import (
 from ccdnight.trimming import trim_cards
 
 __all__ = ["ArraySource", "FrameSource", "open_source", "require_equal_shapes"]
+
+#: Overscan of raw files: the detector's measurement, masters and the bad pixel mask open the same ones.
+_overscans = Unchanged(500)
 
 
 class ArraySource:
@@ -142,7 +146,9 @@ class FrameSource:
         self._plain = storage.unpacked(path, self._raw) if self._raw.compressed else (path, self._raw)
         self._levels, self.level_error, self.overscan_level = {}, 0.0, None
         if overscan:
-            self._measure_overscan(window)
+            sections = repr([(item.data, item.overscan, item.parallel) for item in self._geometry.amplifiers])
+            found = _overscans.get(path, lambda *_: self._measure_overscan(window), self._raw.hdu, sections, window)
+            self._levels, self.level_error, self.overscan_level = found
         self._pieces = [
             (item, *self._geometry.pieces(item), saturation_level(item.amplifier, self._raw.header, profile))
             for item in self._geometry.amplifiers
@@ -183,20 +189,21 @@ class FrameSource:
         return out
 
     def _measure_overscan(self, window):
+        """The level of each amplifier, and error and mean of all."""
         if not self._geometry.has_overscan:
             reasons = "; ".join(self._geometry.notes) or "neither the profile nor its header names one"
             raise FrameError(self.path, f"has no usable overscan: {reasons}")
-        found = []
+        found, levels = [], {}
         for number, item in enumerate(self._geometry.amplifiers):
             overscan = overscan_of(self._read, item, window)
             if not np.isfinite(overscan.level).all():
                 raise FrameError(self.path, "its overscan holds values that are not finite")
-            self._levels[number] = overscan.level
+            levels[number] = overscan.level
             if item.parallel is not None:
-                self._levels[number] = overscan.level + self._parallel_level(item, overscan, window)
+                levels[number] = overscan.level + self._parallel_level(item, overscan, window)
             found.append(overscan)
-        self.level_error = float(np.mean([item.error for item in found]))
-        self.overscan_level = float(np.mean([item.mean for item in found]))
+        error, mean = (float(np.mean(values)) for values in zip(*((one.error, one.mean) for one in found), strict=True))
+        return levels, error, mean
 
     def _parallel_level(self, item, overscan, window):
         from dataclasses import replace

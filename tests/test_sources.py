@@ -1,5 +1,6 @@
 """Frames read by rows give the same pixels as the steps do one by one."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,10 @@ from astropy.nddata import CCDData
 from builders import all_nan, garble_card, make_frame, replace_pixels, truncate, two_amp_night
 from test_readout import TWO_AMP
 
+from ccdnight import _unchanged, sources
 from ccdnight.exceptions import FrameError, InputError
 from ccdnight.flags import FLAGS
+from ccdnight.overscan import overscan_of
 from ccdnight.products import make_ccd, write_ccd
 from ccdnight.profiles import Amplifier, get_profile
 from ccdnight.provenance import digest_file
@@ -85,6 +88,26 @@ def test_missing_pixels_are_flagged(tmp_path):
     _, flags = whole(FrameSource(replace_pixels(path, pixels), GENERIC))
     assert flags[3, 4] == FLAGS["NO_DATA"].value
     assert np.count_nonzero(flags) == 1
+
+
+def test_the_overscan_of_a_file_is_measured_once(tmp_path, monkeypatch):
+    """As long as the file, its sections and the window stay the same."""
+    path = make_frame(tmp_path / "d1.fits", instrument="nickel", kind="science", level=900.0)
+    os.utime(path, ns=(0, 0))
+    monkeypatch.setattr(_unchanged, "_SETTLED", -1)
+    monkeypatch.setattr(sources, "_overscans", _unchanged.Unchanged(3))
+    profile, calls = get_profile("nickel"), []
+    monkeypatch.setattr(sources, "overscan_of", lambda *given: calls.append(given) or overscan_of(*given))
+    first, again = (FrameSource(path, profile, overscan=True) for _ in range(2))
+    assert len(calls) == 1
+    assert (first.overscan_level, first.level_error) == (again.overscan_level, again.level_error)
+    np.testing.assert_array_equal(whole(again)[0], whole(first)[0])
+    FrameSource(path, profile, overscan=True, window=1)
+    narrow = replace(profile, amplifiers=tuple(replace(item, overscan_skip=4) for item in profile.amplifiers))
+    assert FrameSource(path, narrow, overscan=True).overscan_level != first.overscan_level
+    assert len(calls) == 3
+    replace_pixels(path, fits.getdata(path) + 7)
+    assert FrameSource(path, profile, overscan=True).overscan_level == pytest.approx(first.overscan_level + 7, abs=1e-3)
 
 
 class TestOpen:
