@@ -8,6 +8,7 @@ where it is far brighter than the pixels of the same distance across.
 
 import numpy as np
 
+from ccdnight._kernels.groups import number_groups
 from ccdnight._kernels.saturation import find_above
 from ccdnight.flags import FLAGS
 from ccdnight.statistics import clipped_moments, sample_pixels
@@ -89,9 +90,6 @@ def find_trails(data, sigma, flags, seeds, regions):
 
 def _cores(data, top, seeds):
     """Rows, columns and numbers of the groups of adjacent bright pixels that hold a saturated one."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     nx = data.shape[1]
     places = find_above(np.ascontiguousarray(data), top, int(CROWDED * data.size))
     places = np.union1d(places, seeds[0] * nx + seeds[1]) if places.size else places
@@ -105,9 +103,8 @@ def _cores(data, top, seeds):
         (first,) = np.nonzero(code[other] == code + step)
         pairs.append((first, other[first]))
     first, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    graph = coo_array((np.ones(first.size, np.int8), (first, other)), shape=(code.size, code.size))
-    number, label = connected_components(graph, directed=False)
-    with_seed = np.zeros(number, bool)
+    label = np.empty(code.size, np.int64)
+    with_seed = np.zeros(number_groups(first, other, label), bool)
     with_seed[label[np.searchsorted(places, seeds[0] * nx + seeds[1])]] = True
     kept = with_seed[label]
     return y[kept], x[kept], np.unique(label[kept], return_inverse=True)[1]

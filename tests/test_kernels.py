@@ -13,11 +13,14 @@ from astropy.stats import sigma_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 import ccdnight
 from ccdnight._kernels._jit import kernel, on_first_compile
 from ccdnight._kernels.decode import decode_int16
 from ccdnight._kernels.finish import finish_master
+from ccdnight._kernels.groups import number_groups
 from ccdnight._kernels.moments import pick_between, sums_within
 from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
 from ccdnight._kernels.rowmeans import row_medians
@@ -47,6 +50,18 @@ class PackedRows(Rows):
     def fill_packed(self, rows, out):
         stored = (self.data[rows].astype(np.int32) - 32768).astype(">i2")
         out[...] = stored.reshape(-1).view(np.uint16)
+
+
+@pytest.mark.parametrize("members", [1, 2, 7, 300])
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 2])
+def test_groups_are_those_of_scipy(members, share):
+    rng = np.random.default_rng(members)
+    pairs = rng.integers(0, members, (2, int(share * members)))
+    graph = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(members, members))
+    number, expected = connected_components(graph, directed=False)
+    label = np.empty(members, np.int64)
+    assert number_groups(*pairs, label) == number
+    np.testing.assert_array_equal(label, expected)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 15, 16, 17, 1000])
