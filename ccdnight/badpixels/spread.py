@@ -50,13 +50,13 @@ def range_factors(n, false_alarms):
     lattice = np.linspace(-9, 23, 3201)
     grid, tail = lattice[:1801], erfc(lattice / math.sqrt(2)) / 2
     density, above = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), tail[:1801]
-    widths = lattice[:1401] - lattice[0]
+    widths, all_above = lattice[:1401] - lattice[0], above ** (n - 1)
     exceeded = np.empty(widths.size)
     for number in range(widths.size):
         beyond = tail[number : number + 1801]
         inside = above - beyond
-        within = inside ** (n - 1) + (n - 1) * inside ** (n - 2) * beyond
-        exceeded[number] = np.sum(n * density * (above ** (n - 1) - within)) * (grid[1] - grid[0])
+        within = inside ** (n - 2) * (inside + (n - 1) * beyond)
+        exceeded[number] = np.sum(n * density * (all_above - within)) * (grid[1] - grid[0])
     mean = float(np.sum(exceeded) * (widths[1] - widths[0]) - exceeded[0] * (widths[1] - widths[0]) / 2)
     limit = np.interp(-math.log(false_alarms), -np.log(np.maximum(exceeded, 1e-300)), widths)
     return mean, float(limit)

@@ -145,9 +145,9 @@ def choose_areas(image, name, part):
     ny, nx = pixels.shape
     side = min(_SIDE, ny, nx, max(_SMALLEST, math.isqrt(ny * nx // _LEAST_AREAS)))
     corners = np.array([(y, x) for y in range(0, ny - side + 1, side) for x in range(0, nx - side + 1, side)])
-    values = cut(pixels, Areas(name, (side, side), corners))
-    good = np.isfinite(values).mean(axis=1)
-    steepness = _steepness(values, side)
+    finite = np.isfinite(pixels)
+    good = _sums(finite, side, 1).ravel() / side**2
+    steepness = _steepness(pixels, finite, side)
     order = np.lexsort((steepness, good < _LEAST_PART))[:_MOST_AREAS]
     origin = np.array([part[0].start, part[1].start])
     return Areas(name, (side, side), corners[np.sort(order)] + origin)
@@ -172,18 +172,31 @@ def areas_of(source, region=None):
     return [choose_areas(image, name, part) for name, part in regions_of(source, region)]
 
 
-def _steepness(values, side):
-    """Scatter of the means of the blocks of each area."""
-    block = side // _BLOCKS
-    if block == 0:
-        return np.zeros(len(values))
-    parts = values.reshape(-1, side, side)[:, : block * _BLOCKS, : block * _BLOCKS]
-    parts = parts.reshape(-1, _BLOCKS, block, _BLOCKS, block)
-    count = np.isfinite(parts).sum(axis=(2, 4))
-    means = np.nansum(parts, axis=(2, 4), dtype=np.float64) / np.maximum(count, 1)
-    means = np.where(count > 0, means, np.nan).reshape(len(values), -1)
-    low, high = np.where(np.isfinite(means), means, np.inf).min(1), np.where(np.isfinite(means), means, -np.inf).max(1)
-    return np.where(high >= low, high - low, np.inf)
+def _steepness(pixels, finite, side):
+    """Span of the means of the blocks of each area; infinite where there is none."""
+    if side < _BLOCKS:
+        return np.zeros((pixels.shape[0] // side) * (pixels.shape[1] // side))
+    count = _sums(finite, side, _BLOCKS)
+    total = _sums(pixels if finite.all() else np.where(finite, pixels, 0), side, _BLOCKS)
+    means = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    # Blocks of an area beside one another.
+    means = means.reshape(-1, _BLOCKS, means.shape[1] // _BLOCKS, _BLOCKS).swapaxes(1, 2).reshape(-1, _BLOCKS**2)
+    low, high = np.fmin.reduce(means, axis=1), np.fmax.reduce(means, axis=1)
+    return np.where(np.isfinite(low), high - low, np.inf)
+
+
+def _sums(values, side, blocks):
+    """
+    Sums of the blocks of the areas of an image, so many along each side; rows are added first, many columns at once.
+
+    What is left over at the end of an area belongs to no block.
+    """
+    (ny, nx), block = values.shape, side // blocks
+    down, across = ny // side, nx // side
+    rows = values[: down * side, : across * side].reshape(down, side, -1)[:, : block * blocks]
+    rows = rows.reshape(down * blocks, block, -1).sum(axis=1, dtype=np.float64)
+    columns = rows.reshape(down * blocks, across, side)[:, :, : block * blocks]
+    return columns.reshape(down * blocks, across * blocks, block).sum(axis=2)
 
 
 def cut(image, areas):
