@@ -42,10 +42,9 @@ def read_mask(item, *, name="mask"):
             msg = f"{name} has {array.ndim} axes; two are needed"
             raise InputError(msg)
         return make_ccd(np.zeros(array.shape), unit="", flags=_bits(array != 0))
-    flags = flags_of(item)
-    told = item.meta.get("MASTER") == "badpixels" or (isinstance(item.flags, np.ndarray) and item.flags.any())
-    if told:
+    if item.meta.get("MASTER") == "badpixels" or (isinstance(item.flags, np.ndarray) and item.flags.any()):
         return item
+    flags = flags_of(item)
     bad = flags != 0 if flags.any() else item.data != 0
     return make_ccd(item.data, unit=item.unit, meta=item.meta, flags=_bits(bad))
 
