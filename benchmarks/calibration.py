@@ -246,7 +246,9 @@ def seconds_of_command(work, line, result):
     # Siril keeps settings in the home folder.
     home = {"HOME": str(work)} if line[0].endswith("siril-cli") else {}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(line, cwd=work, env=os.environ | home, capture_output=True, text=True, check=False)
+    # An installed package has its bytecode; a setting that keeps it from being written is not a user's.
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | home
+    done = subprocess.run(line, cwd=work, env=env, capture_output=True, text=True, check=False)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode or len(list(work.glob(result))) != COUNTS["science"]:
         msg = f"{Path(line[0]).name} failed: {done.stdout[-500:]} {done.stderr[-500:]}"

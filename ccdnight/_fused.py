@@ -27,7 +27,7 @@ from ccdnight.trimming import note_trim, trim_cards
 __all__ = ["Fused"]
 
 #: Bytes of a strip of decoded values: they stay in the second cache.
-_STRIP_BYTES = 256e3
+_STRIP_BYTES = 512e3
 _NONE, _NO_FLAGS, _NO_MASK = (np.empty((0, 0), dtype) for dtype in (np.float32, np.uint16, bool))
 
 

@@ -13,7 +13,7 @@ from ccdnight.linearity import linearized, note_linearity, response_of
 from ccdnight.masking import read_mask
 from ccdnight.overscan import DEFAULT_WINDOW
 from ccdnight.products import header_of, make_ccd, read_ccd
-from ccdnight.profiles.interpret import first_number, read_facts
+from ccdnight.profiles.interpret import detector_of, first_number, read_facts
 from ccdnight.provenance import (
     digest_bytes,
     is_applied,
@@ -198,7 +198,7 @@ def _noise_of(ccd, profile, gain, read_noise, name):
     """Gain and read noise: what was given, else one value for each amplifier's Amplifier, else the header's."""
     amplifier = None
     if profile is not None:
-        amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector)
+        amplifiers = profile.amplifiers_of(detector_of(ccd.meta, profile))
         amplifier = amplifiers[0] if len(amplifiers) == 1 else amplifiers
     looked_up = find_profile(profile, ccd.meta)
     values = []
@@ -340,7 +340,7 @@ def _response(ccd, profile, bias, name):
 
 def _saturation(ccd, profile, given, gain, bias, response):
     """Saturation in electron, the lowest of the amplifiers; None where it is not known."""
-    amplifiers = profile.amplifiers_of(read_facts(ccd.meta, profile).detector) if profile else ()
+    amplifiers = profile.amplifiers_of(detector_of(ccd.meta, profile)) if profile else ()
     levels = [item.saturation for item in amplifiers if item.saturation]
     if given is not None:
         levels = [float(getattr(given, "value", given))]

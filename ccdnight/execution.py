@@ -6,11 +6,13 @@ means for it: a science frame whose flat could not be made is still reduced as f
 environment refuses (`~ccdnight.exceptions.OutputError`) and an interrupt stop the run.
 """
 
+import contextlib
 import os
 import pickle
 import threading
 import time
 import traceback
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -367,11 +369,26 @@ def map_strips(function, strips, *, workers=None):
         for strip in strips:
             function(strip)
         return
+    todo, failed = deque(enumerate(strips)), []
+
+    def work():
+        # A future for each strip would take as long as a strip of few rows.
+        with contextlib.suppress(IndexError):
+            while True:
+                number, strip = todo.popleft()
+                try:
+                    function(strip)
+                except BaseException as error:  # noqa: BLE001 - told by who waits
+                    failed.append((number, error))
+                    todo.clear()
+
     with quiet_libraries(), ThreadPoolExecutor(workers, initializer=_mark_pooled) as pool:
         try:
-            for future in [pool.submit(function, strip) for strip in strips]:
-                future.result()
+            wait([pool.submit(work) for _ in range(workers)])
         except BaseException:
-            # What is queued is not worth waiting for after an error or an interrupt.
-            pool.shutdown(wait=True, cancel_futures=True)
+            # What is left is not worth waiting for after an interrupt.
+            todo.clear()
             raise
+    if failed:
+        # Strips before this one are done: it is the first to fail, whatever the number of threads.
+        raise min(failed, key=lambda item: item[0])[1]

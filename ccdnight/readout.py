@@ -19,7 +19,7 @@ from ccdnight.geometry import resolve_geometry
 from ccdnight.overscan import DEFAULT_WINDOW, note_overscan, overscan_levels
 from ccdnight.products import derive, flags_of, header_of, make_ccd, sigma_of
 from ccdnight.profiles import get_profile, match_profile
-from ccdnight.profiles.interpret import first_number, read_facts
+from ccdnight.profiles.interpret import detector_of, first_number
 from ccdnight.provenance import digest_input, record_step, refuse_twice
 from ccdnight.trimming import note_trim, trim_cards
 
@@ -254,8 +254,7 @@ def frame_geometry(header, shape, profile, *, path="frame"):
     >>> len(frame_geometry(cards, (32, 40), get_profile("generic")).amplifiers)
     1
     """
-    facts = read_facts(header, profile)
-    return resolve_geometry(header, shape, profile, detector=facts.detector, path=path)
+    return resolve_geometry(header, shape, profile, detector=detector_of(header, profile), path=path)
 
 
 def subtract_overscan(ccd, *, profile=None, window=DEFAULT_WINDOW):
@@ -390,8 +389,8 @@ def amplifier_regions(ccd, profile):
     >>> rows, columns
     (slice(0, 4, None), slice(0, 6, None))
     """
-    facts = read_facts(ccd.meta, profile)
-    amplifiers = profile.amplifiers_of(facts.detector)
+    detector = detector_of(ccd.meta, profile)
+    amplifiers = profile.amplifiers_of(detector)
     if len(amplifiers) == 1:
         return [((slice(0, ccd.data.shape[0]), slice(0, ccd.data.shape[1])), amplifiers[0])]
     if "AMPSEC1" in ccd.meta:
@@ -399,7 +398,7 @@ def amplifier_regions(ccd, profile):
             (parse_section(ccd.meta[f"AMPSEC{number}"], ccd.data.shape), amplifier)
             for number, amplifier in enumerate(amplifiers, 1)
         ]
-    geometry = resolve_geometry(ccd.meta, ccd.data.shape, profile, detector=facts.detector)
+    geometry = resolve_geometry(ccd.meta, ccd.data.shape, profile, detector=detector)
     return [(item.data, item.amplifier) for item in geometry.amplifiers]
 
 

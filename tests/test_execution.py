@@ -228,6 +228,19 @@ def test_an_error_in_a_strip_comes_through_and_ends_the_rest():
     assert threads_left() == []
 
 
+def test_the_first_strip_that_fails_is_told_of():
+    """Whichever thread is the first to see one."""
+
+    def broken(number):
+        if number in (3, 4):
+            time.sleep(0.1 if number == 3 else 0)
+            raise FrameError(number, "broken")
+
+    for _ in range(5):
+        with pytest.raises(FrameError, match=r"^3: broken"):
+            map_strips(broken, range(20), workers=4)
+
+
 def test_default_workers_is_what_the_process_may_use(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
     assert default_workers() == 3

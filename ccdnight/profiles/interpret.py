@@ -9,7 +9,7 @@ from datetime import datetime
 from ccdnight.observation import from_julian_date, parse_angle, parse_time
 from ccdnight.storage import card_value
 
-__all__ = ["HeaderFacts", "matches_globs", "read_facts"]
+__all__ = ["HeaderFacts", "detector_of", "matches_globs", "read_facts"]
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,30 @@ def read_facts(header, profile):
         object=_text(header, dialect.object),
         time=_time(header, dialect),
         temperature=temperature,
-        detector=_text(header, dialect.detector),
+        detector=detector_of(header, profile),
         binning=_binning(header, dialect.binning),
         read_mode=_text(header, dialect.read_mode),
         problems=tuple(problems),
     )
+
+
+def detector_of(header, profile):
+    """
+    The detector that a header names: `read_facts` for those who need nothing else.
+
+    Parameters
+    ----------
+    header : mapping
+        Header; its cards may be unreadable.
+    profile : InstrumentProfile
+        The dialect.
+
+    Returns
+    -------
+    str
+        '' where it does not say.
+    """
+    return _text(header, profile.dialect.detector)
 
 
 def _text(header, keys):
