@@ -11,6 +11,7 @@ from ccdnight.illumination.dithers import combine_dithered, count_positions, ope
 from ccdnight.illumination.skyflats import check_thresholds, sky_flags
 from ccdnight.products import derive, flags_of, make_ccd, read_ccd, sigma_of
 from ccdnight.provenance import mark_applied, record_step, refuse_twice
+from ccdnight.smoothing import gaussian_smooth
 from ccdnight.statistics import clipped_moments, sample_pixels
 
 __all__ = ["make_fringe_frame", "measure_fringes", "subtract_fringes"]
@@ -141,12 +142,9 @@ def _smoothed(result, good, smooth):
     """Data and error, the pixels without sky left out of the neighborhoods of others."""
     if not smooth:
         return result.data, result.error
-    from scipy import ndimage
-
-    share = np.maximum(ndimage.gaussian_filter(good.astype(np.float32), smooth, mode="nearest"), 1e-3)
+    share = np.maximum(gaussian_smooth(good, smooth), np.float32(1e-3))
     data, variance = (
-        ndimage.gaussian_filter(np.where(good, values, 0), smooth, mode="nearest") / share
-        for values in (result.data, result.error**2)
+        gaussian_smooth(np.where(good, values, 0), smooth) / share for values in (result.data, result.error**2)
     )
     # A Gaussian of standard deviation s averages over 4 pi s^2 pixels.
     return data, np.sqrt(variance / np.maximum(4 * np.pi * smooth**2, 1))

@@ -13,6 +13,7 @@ from astropy.stats import sigma_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.ndimage import gaussian_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -25,6 +26,7 @@ from ccdnight._kernels.moments import pick_between, sums_within
 from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
 from ccdnight._kernels.rowmeans import row_medians
 from ccdnight._kernels.words import sum_of_halves, sum_of_words
+from ccdnight.smoothing import gaussian_smooth
 from ccdnight.stacking import NoiseModel, stack
 
 #: Astropy 7.0 forgets what it has rejected when a round leaves nothing; later ones and ours keep to it.
@@ -50,6 +52,14 @@ class PackedRows(Rows):
     def fill_packed(self, rows, out):
         stored = (self.data[rows].astype(np.int32) - 32768).astype(">i2")
         out[...] = stored.reshape(-1).view(np.uint16)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (40, 2), (64, 70)])
+@pytest.mark.parametrize(("sigma", "truncate"), [(0.3, 4), (1.5, 3), (1.5, 4), (5.0, 3)])
+def test_smoothing_is_that_of_scipy(shape, sigma, truncate):
+    values = np.random.default_rng(1).normal(100, 30, shape)
+    expected = gaussian_filter(values, sigma, mode="nearest", truncate=truncate)
+    np.testing.assert_allclose(gaussian_smooth(values, sigma, truncate=truncate), expected, rtol=2e-6)
 
 
 @pytest.mark.parametrize("members", [1, 2, 7, 300])

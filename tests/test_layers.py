@@ -28,7 +28,7 @@ LAYERS = (
         "_cluster",
         "execution",
     ),
-    ("_inputs", "observation", "profiles", "flags", "statistics"),
+    ("_inputs", "observation", "profiles", "flags", "smoothing", "statistics"),
     (
         "fitsrows",
         "_strips",

@@ -8,9 +8,11 @@ from astropy.nddata import CCDData
 from ccdnight._inputs import frame_list
 from ccdnight.calibration import identity_of
 from ccdnight.exceptions import FrameError, InputError
+from ccdnight.execution import map_list
 from ccdnight.flags import FLAGS
 from ccdnight.products import flags_of, header_of, read_ccd
 from ccdnight.provenance import is_applied
+from ccdnight.smoothing import gaussian_smooth
 from ccdnight.stacking import NoiseModel, stack
 from ccdnight.statistics import clipped_moments, sample_pixels
 
@@ -144,8 +146,7 @@ def count_positions(frames):
         A frame without bright sources counts as one of its own: it has nothing that could be taken for the sky.
     """
     kept, count = [], 0
-    for frame in frames:
-        bright = _bright(frame)
+    for bright in map_list(_bright, frames):
         total = np.count_nonzero(bright)
         if total < _BRIGHT_PIXELS:
             count += 1
@@ -220,13 +221,16 @@ def combine_dithered(frames, *, subtract, sigma, source_sigma, grow):
     for _ in range(2):
         scales, offsets = _scaling(frames, subtract)
         common = stack(frames, method="median", reject="none", scales=scales, offsets=offsets, uncertainty="none").data
-        noises = []
-        for frame, scale, offset in zip(frames, scales, offsets, strict=True):
+
+        def look(item, common=common):
+            frame, scale, offset = item
             rest = (frame.data - np.float32(offset)) * np.float32(scale) - common
             usable = ~frame.bad & np.isfinite(rest)
             frame.sources = mask_sources(rest, usable, sigma=source_sigma, grow=grow)
             frame.level = sky_level(frame)
-            noises.append(clipped_moments(sample_pixels(rest)[sample_pixels(usable & ~frame.sources)])[1] / scale)
+            return clipped_moments(sample_pixels(rest)[sample_pixels(usable & ~frame.sources)])[1] / scale
+
+        noises = map_list(look, list(zip(frames, scales, offsets, strict=True)))
     scales, offsets = _scaling(frames, subtract)
     noise = NoiseModel(float(np.nanmedian(noises)))
     return stack(frames, reject="noise", sigma=sigma, noise=noise, scales=scales, offsets=offsets)
@@ -269,10 +273,9 @@ def mask_sources(data, good, *, sigma=3.0, grow=5):
 
 
 def _stands_out(values, weight, scale, sigma):
-    from scipy import ndimage
-
-    share = ndimage.gaussian_filter(weight, scale, truncate=3, mode="nearest")
-    smooth = ndimage.gaussian_filter(values, scale, truncate=3, mode="nearest") / np.maximum(share, 0.1)
+    share = gaussian_smooth(weight, scale, truncate=3)
+    smooth = gaussian_smooth(values, scale, truncate=3)
+    smooth /= np.maximum(share, np.float32(0.1))
     center, std, _ = clipped_moments(sample_pixels(smooth)[sample_pixels(share) > 0.5], sigma=3.0)
     return smooth > center + sigma * std
 
@@ -282,4 +285,6 @@ def _block_means(values):
     ny, nx = (-(-length // _BLOCK) for length in values.shape)
     room = np.zeros((ny * _BLOCK, nx * _BLOCK), np.float32)
     room[: values.shape[0], : values.shape[1]] = values
-    return room.reshape(ny, _BLOCK, nx, _BLOCK).mean(axis=(1, 3))
+    # Rows first, many columns at once.
+    rows = room.reshape(ny, _BLOCK, -1).mean(axis=1)
+    return rows.reshape(ny, nx, _BLOCK).mean(axis=2)
