@@ -365,7 +365,7 @@ def test_packed_values(n, method):
         np.testing.assert_allclose(packed.error, plain.error, rtol=1e-5)
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 10, 33, 128, 129])
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 33, 256, 257])
 @pytest.mark.parametrize("maxiters", [1, 2, None])
 @pytest.mark.parametrize("sides", [(2.0, 2.0), (1.5, 3.0), (None, 2.5)])
 def test_whole_numbers_are_clipped_as_astropy_clips(n, maxiters, sides):

@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 #: Frames up to which the network is faster than bisection, and the table that asks for the latter.
-NETWORK_LIMIT, BISECT = 128, np.empty((0, 5), np.int32)
+NETWORK_LIMIT, BISECT = 256, np.empty((0, 5), np.int32)
 
 #: Most pixels of a block, and the length of the rows below. Not a power of 2: rows 2048 bytes apart would all fall into
 #: the same few places of the cache.
