@@ -349,15 +349,11 @@ def _reported_if_stopped(run, graph, on_done, journal):
         on_done(outcome)
         if journal.made and not ahead:
             # There will be a report; masters are made one after the other and leave a processor with nothing to do.
-            detector = outcomes.get("detector")
-            curves = detector.value.get("curves", []) if detector is not None and detector.ok else []
-            ahead.append(threading.Thread(target=_prepare_report, args=(curves,), name="report", daemon=True))
+            ahead.append(threading.Thread(target=_import_report, name="report", daemon=True))
             ahead[0].start()
 
     try:
         yield seen
-        for thread in ahead:
-            thread.join()
     except BaseException as error:
         # Where the disk is full there may be no place for a report either: the error that stopped the run counts.
         with contextlib.suppress(OutputError):
@@ -365,17 +361,12 @@ def _reported_if_stopped(run, graph, on_done, journal):
         raise
 
 
-def _prepare_report(curves):
-    """Import what a report is drawn with, and draw what is known already: half a second."""
+def _import_report():
+    """Import what a report is drawn with, which takes a third of a second."""
     import jinja2  # noqa: F401
     import matplotlib.backends.backend_agg  # noqa: F401
 
-    from ccdnight.report.transfer import transfer_picture
-
-    # What goes wrong here goes wrong again where the report is written, and is told there.
-    with contextlib.suppress(Exception):
-        for curve in curves:
-            transfer_picture(curve)
+    import ccdnight.plots  # noqa: F401
 
 
 def _report(result):

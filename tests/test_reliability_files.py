@@ -338,7 +338,7 @@ except SystemExit as end:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="address space is limited and measured by Linux only")
 def test_a_memory_limit_well_below_the_data(tmp_path):
-    """A night of 100 MB of raw pixels in 70 MB more than a night of next to nothing takes."""
+    """A night of 100 MB of raw pixels in 60 MB more than a night of next to nothing takes."""
     small = builders.plain_night(tmp_path / "small", shape=(64, 64))
     large = builders.plain_night(tmp_path / "large", shape=(1024, 1024), n_bias=25, n_dark=10, n_flat=10, n_science=3)
     size = sum(path.stat().st_size for path in large.folder.iterdir())
@@ -351,7 +351,7 @@ def test_a_memory_limit_well_below_the_data(tmp_path):
     # To compile a kernel takes more memory than to use it: here they are compiled before.
     before, first = run(large, out="-before"), run(small)
     assert before.returncode == first.returncode == 0, before.stderr + first.stderr
-    most = int(first.stdout.split("VmPeak")[1]) * 1024 + 70_000_000
+    most = int(first.stdout.split("VmPeak")[1]) * 1024 + 60_000_000
     done = run(large, f"resource.setrlimit(resource.RLIMIT_AS, ({most}, {most}))")
     assert done.returncode == 0, done.stderr
     assert {fate for fate, _ in fates(str(large.folder) + "-out").values()} == {"used"}

@@ -1,12 +1,10 @@
 """The report: what stands in it, that nothing in it is markup but its own, and that it is always written."""
 
 import base64
-import functools
 import hashlib
 import json
 import re
 import shutil
-import threading
 import time
 from dataclasses import replace
 
@@ -21,7 +19,7 @@ from reports import HOSTILE, hostile_night, read, repeated
 from ccdnight import Night, Reduction, report, tasks
 from ccdnight.cli import main
 from ccdnight.exceptions import InputError, OutputError
-from ccdnight.report import transfer, write_report
+from ccdnight.report import write_report
 from ccdnight.report.advice import advise, remedy_for
 from ccdnight.report.charts import night_charts
 from ccdnight.report.coadds import coadd_entries
@@ -112,20 +110,6 @@ class TestContent:
         assert len(curve["level"]) == len(curve["variance"]) == row["pairs"] + 1
         for edited in (None, [], [None], [{"gain": 2}], "curve", [[1]]):
             assert [item["picture"] for item in detector_rows(with_run(night[1], photon_transfer=edited))] == [None]
-
-    def test_the_picture_is_drawn_while_masters_are_made(self, night, tmp_path, monkeypatch):
-        """By a thread of its own; the report takes what it has drawn."""
-        drawn = []
-        draw = transfer._drawn.__wrapped__
-
-        @functools.lru_cache
-        def seen(text):
-            drawn.append(threading.current_thread().name)
-            return draw(text)
-
-        monkeypatch.setattr(transfer, "_drawn", seen)
-        Night(night[0].folder).reduce(tmp_path / "out", **QUIET)
-        assert drawn == ["report"]
 
     def test_remarks_are_sentences(self, night):
         """Of the gain and of the read noise, each by itself."""

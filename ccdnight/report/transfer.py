@@ -33,8 +33,8 @@ def transfer_picture(plain):
         return None  # the file was edited, and a picture is no reason to have no report
 
 
-# Drawn while masters are made; a report is written by the run, and again by those who ask for it.
-@functools.lru_cache(maxsize=64)
+# A report is written by the run, and again by those who ask for it.
+@functools.lru_cache(maxsize=16)
 def _drawn(text):
     from matplotlib.figure import Figure
 
