@@ -44,9 +44,9 @@ class Unchanged:
         path = os.path.abspath(path)
         told = _told_of(path)
         before, result = self._known.get((path, more), (None, None))
-        if before != told:
+        if told is None or before != told:
             result = function(path, *more)
-            if _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
+            if told is not None and _told_of(path) == told and time.time_ns() - max(told[-2:]) > _SETTLED:
                 if len(self._known) >= self._most:
                     self._known.clear()
                 self._known[path, more] = told, result
@@ -54,6 +54,13 @@ class Unchanged:
 
 
 def _told_of(path):
-    """What another content would change; the time of the last change of the inode cannot be set back."""
-    told = os.stat(path)
+    """
+    What another content would change; the time of the last change of the inode cannot be set back.
+
+    None where the disk says nothing: who reads the file knows how to tell of that.
+    """
+    try:
+        told = os.stat(path)
+    except OSError:
+        return None
     return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns

@@ -19,6 +19,7 @@ from ccdnight.profiles import Amplifier, get_profile
 from ccdnight.provenance import digest_file
 from ccdnight.readout import read_frame, subtract_overscan, trim
 from ccdnight.sources import ArraySource, FrameSource, frame_facts, open_source, require_equal_shapes, wants_overscan
+from ccdnight.storage import read_header
 
 GENERIC = get_profile("generic")
 EDGED = replace(TWO_AMP, policy=replace(TWO_AMP.policy, edge=5))
@@ -108,6 +109,15 @@ def test_the_overscan_of_a_file_is_measured_once(tmp_path, monkeypatch):
     assert len(calls) == 3
     replace_pixels(path, fits.getdata(path) + 7)
     assert FrameSource(path, profile, overscan=True).overscan_level == pytest.approx(first.overscan_level + 7, abs=1e-3)
+
+
+def test_a_file_that_is_gone_when_its_overscan_is_read(tmp_path):
+    """It costs its frame, with a sentence, and is no error of ours."""
+    path = make_frame(tmp_path / "d1.fits", instrument="nickel", kind="science", level=900.0)
+    raw = read_header(path)
+    path.unlink()
+    with pytest.raises(FrameError, match=r"d1\.fits"):
+        FrameSource(path, get_profile("nickel"), overscan=True, raw=raw)
 
 
 class TestOpen:
