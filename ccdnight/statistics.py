@@ -15,12 +15,16 @@ __all__ = [
     "sample_pixels",
     "sample_step",
     "truncation_factor",
+    "values_of_rows",
 ]
 
 #: About so many values tell how wide a whole region scatters: 0.5 % of its standard deviation.
 _WIDTH_SAMPLE = 20_000
 #: Of so many values and more a sample says between which two a quantile lies, and how far to either side of its own.
-_MANY, _SAMPLE, _BEYOND = 20_000, 4096, 5.0
+_MANY, _BEYOND = 20_000, 5.0
+#: The least and the most that are sampled, and the part of all values between the two.
+_LEAST_SAMPLE, _MOST_SAMPLE, _PART_SAMPLED = 4096, 1 << 15, 256
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def truncation_factor(sigma):
@@ -156,7 +160,7 @@ def quantiles(values, fractions):
     values = values.reshape(-1)
     if values.size < _MANY:
         return [float(value) for value in np.quantile(values, fractions)]
-    sample = np.sort(values[:: values.size // _SAMPLE])
+    sample = _sample_of(values)
     found = []
     for fraction in fractions:
         place = fraction * (values.size - 1)
@@ -164,6 +168,17 @@ def quantiles(values, fractions):
         first, second = _two_of_rank(values, sample, rank, fraction)
         found.append(first + (second - first) * (place - rank))
     return found
+
+
+def _sample_of(values):
+    """
+    Some of many values in order, from places that keep no step.
+
+    Pixels at equal distances would lie on few columns, or on a diagonal: what they say of a flat is wrong.
+    """
+    count = np.arange(min(max(values.size // _PART_SAMPLED, _LEAST_SAMPLE), _MOST_SAMPLE), dtype=np.float64)
+    places = count * count * _GOLDEN % 1.0 * values.size
+    return np.sort(values[places.astype(np.intp)])
 
 
 def _two_of_rank(values, sample, rank, fraction):
@@ -282,8 +297,51 @@ def medians_of_rows(data):
     """
     from ccdnight._kernels.rowmeans import row_medians
 
-    data, out = np.ascontiguousarray(data), np.empty(len(data), data.dtype)
-    row_medians(data, np.empty(data.shape[1], data.dtype), out)
+    bits, *room = _bits(data)
+    middle = np.empty((2, len(bits)), data.dtype)
+    row_medians(bits, *room, *middle.view(bits.dtype))
+    with np.errstate(invalid="ignore"):
+        return np.where(middle[0] == middle[1], middle[0], (middle[0] + middle[1]) / 2)
+
+
+def _bits(data):
+    """The bits of floats as integers, and what the kernels of rowmeans.py need to know of them and to work in."""
+    from ccdnight._kernels.rowmeans import Cell, Marks
+
+    whole, floats = np.dtype(f"i{data.itemsize}").type, np.empty(2, data.dtype)
+    marks = data.dtype.type(np.inf).view(whole), np.iinfo(whole).max, 8 * data.itemsize - 1
+    bits = np.ascontiguousarray(data).view(whole)
+    return bits, Marks(*map(whole, marks)), Cell(floats, floats.view(whole)), np.empty(data.shape[1], whole)
+
+
+def values_of_rows(data, ranks):
+    """
+    Values of given ranks of every row of an image.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        float32 or float64, shape ``(ny, nx)``, finite.
+    ranks : sequence of int
+        From 0.
+
+    Returns
+    -------
+    `~numpy.ndarray`
+        Of the same kind, shape ``(ny, len(ranks))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ccdnight.statistics import values_of_rows
+    >>> values_of_rows(np.array([[1.0, 9.0, 2.0], [3.0, -5.0, 4.0]]), [0, 2]).tolist()
+    [[1.0, 9.0], [-5.0, 4.0]]
+    """
+    from ccdnight._kernels.rowmeans import row_values
+
+    bits, *room = _bits(data)
+    out = np.empty((len(bits), len(ranks)), data.dtype)
+    row_values(bits, np.array(ranks), *room, out.view(bits.dtype))
     return out
 
 

@@ -24,10 +24,11 @@ from ccdnight._kernels.finish import finish_master
 from ccdnight._kernels.groups import number_groups
 from ccdnight._kernels.moments import pick_between, sums_within
 from ccdnight._kernels.order import BISECT, WIDTH, middle_values, selection_network, sorting_network, values_of_rank
-from ccdnight._kernels.rowmeans import row_medians
+from ccdnight._kernels.spread import ROOM, middle_of_three, ranges_without_highest
 from ccdnight._kernels.words import sum_of_halves, sum_of_words
 from ccdnight.smoothing import gaussian_smooth
 from ccdnight.stacking import NoiseModel, stack
+from ccdnight.statistics import medians_of_rows
 
 #: Astropy 7.0 forgets what it has rejected when a round leaves nothing; later ones and ours keep to it.
 with np.errstate(invalid="ignore"):
@@ -98,21 +99,42 @@ def test_passes_over_values_are_those_of_numpy(size, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["noise", "ties", "sorted", "nan", "infinite"])
+@pytest.mark.parametrize("kind", ["noise", "ties", "sorted", "nan", "infinite", "signs", "wide"])
 @pytest.mark.parametrize("width", [1, 2, 3, 24, 25, 300])
 def test_medians_of_rows_are_those_of_numpy(kind, width, dtype):
     rng = np.random.default_rng(width)
     data = rng.normal(1000, 5, (200, width)).astype(dtype)
-    data = {"ties": np.rint(data / 5), "sorted": np.sort(data, axis=1)[:, ::-1].copy()}.get(kind, data)
+    data = {
+        "ties": np.rint(data / 5),
+        "sorted": np.sort(data, axis=1)[:, ::-1].copy(),
+        "signs": np.rint((data - 1000) / 4),
+        "wide": np.sinh((data - 1000) * 3),
+    }.get(kind, data)
     if kind in ("nan", "infinite"):
         data[rng.random(data.shape) < 0.3] = np.nan if kind == "nan" else np.inf
-    before, out = data.copy(), np.empty(200, dtype)
-    row_medians(data, np.empty(width, dtype), out)
+    before, out = data.copy(), medians_of_rows(data)
     np.testing.assert_array_equal(data, before)
+    assert out.dtype == dtype
     lost = np.isnan(data).all(axis=1)
     assert np.isnan(out[lost]).all()
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(out[~lost], np.nanmedian(data[~lost], axis=1), rtol=2e-7)
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+def test_ranges_are_those_of_sorted_values(n):
+    rng = np.random.default_rng(n)
+    images, levels = rng.normal(1000, 5, (n, 12, 50)).astype(np.float32), rng.normal(1000, 5, (n, 8)).astype(np.float32)
+    images[:, 4], images[1, 5, ::3] = np.rint(images[:, 4]), np.nan
+    spread, middle = np.full((2, 12, 50), -1, np.float32)
+    ranges_without_highest(images, (3, 11, 4, 47), levels, np.empty(ROOM, np.float32), spread)
+    off = np.nan_to_num(images[:, 3:11, 4:47] - levels[:, :, None])
+    off = np.sort(off, axis=0)
+    np.testing.assert_array_equal(spread[3:11, 4:47], off[-2] - off[0])
+    spread[3:11, 4:47] = -1
+    assert (spread == -1).all()
+    middle_of_three(images, middle)
+    np.testing.assert_array_equal(middle, np.median(images[:3], axis=0))
 
 
 @pytest.mark.parametrize("strict", [True, False])

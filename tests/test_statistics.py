@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from ccdnight.statistics import (
+    _sample_of,
     clipped_mean_rows,
     clipped_moments,
     half_sample_mode,
@@ -15,6 +16,7 @@ from ccdnight.statistics import (
     quantiles,
     sample_pixels,
     truncation_factor,
+    values_of_rows,
 )
 
 #: Values that a sample tells about well, badly, or not at all.
@@ -61,6 +63,28 @@ def test_quantiles_and_moments_are_those_of_numpy(name, size, dtype):
             expected = plain_moments(values, sigma)
             assert (mean, std) == pytest.approx(expected[:2], rel=1e-9)
             assert count == expected[2]
+
+
+@pytest.mark.parametrize("shape", [(4128, 2048), (4096, 2049), (1000, 1000), (2048, 4181), (200, 103)])
+def test_a_sample_tells_between_which_values_of_a_vignetted_flat_a_quantile_lies(shape):
+    """Every n-th pixel may be on a diagonal of the image, and all of it is then sorted."""
+    y, x = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    values = (20000 * (1 - 0.3 * x**2 + 0.1 * y)).astype(np.float32).reshape(-1)
+    sample = _sample_of(values)
+    for fraction in (0.15865, 0.5, 0.84135):
+        share = np.mean(values <= sample[round(fraction * sample.size)])
+        assert share == pytest.approx(fraction, abs=4 * math.sqrt(fraction * (1 - fraction) / sample.size))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 2, 31, 512])
+def test_values_of_rows_are_those_of_numpy(width, dtype):
+    data = np.random.default_rng(width).normal(0, 3, (40, width)).astype(dtype)
+    data[::3] = np.rint(data[::3])
+    data[5] = np.sinh(data[5] * 5)
+    before, ranks = data.copy(), [0, width // 6, width // 2, width - 1]
+    np.testing.assert_array_equal(values_of_rows(data, ranks), np.sort(data, axis=1)[:, ranks])
+    np.testing.assert_array_equal(data, before)
 
 
 def test_quantiles_leave_the_values_as_they_were():

@@ -110,5 +110,7 @@ def describe_causes(causes):
     >>> describe_causes(causes)
     {'NOISY': 2}
     """
-    counts = {cause.name: int(np.count_nonzero(causes & cause.value)) for cause in CAUSES.values()}
+    # Few pixels are bad: the others are looked at once, not for every cause.
+    found = causes[causes != 0]
+    counts = {cause.name: int(np.count_nonzero(found & cause.value)) for cause in CAUSES.values()}
     return {name: count for name, count in counts.items() if count}

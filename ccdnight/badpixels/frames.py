@@ -112,7 +112,7 @@ def image_of(master, missing):
     """
     lost = (flags_of(master) & flag_value("BAD_PIXEL", "NO_DATA")) != 0
     lost |= ~np.isfinite(master.data)
-    return np.where(lost, np.float32(missing), master.data).astype(np.float32), lost
+    return np.where(lost, np.float32(missing), master.data).astype(np.float32, copy=False), lost
 
 
 def regions_of(item, profile=None):

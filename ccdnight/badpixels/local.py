@@ -8,6 +8,7 @@ import numpy as np
 from ccdnight._kernels.box import box_rank, median_of_medians
 from ccdnight._kernels.order import BISECT, NETWORK_LIMIT, selection_network, sorting_network
 from ccdnight.execution import map_strips
+from ccdnight.statistics import values_of_rows
 
 __all__ = ["box_value", "each_block_row", "local_median", "local_residual", "local_sigma"]
 
@@ -155,7 +156,6 @@ def local_sigma(residual):
     for width in np.unique(widths):
         index = edges[:-1][widths == width][:, None] + np.arange(width)
         values = some[:, index].transpose(1, 0, 2).reshape(len(index), -1)
-        low, high = (int(part * (values.shape[1] - 1)) for part in _ONE_SIGMA)
-        values.partition((low, high), axis=1)
-        out[index] = ((values[:, high] - values[:, low]) / 2)[:, None]
+        low, high = values_of_rows(values, [int(part * (values.shape[1] - 1)) for part in _ONE_SIGMA]).T
+        out[index] = ((high - low) / 2)[:, None]
     return out

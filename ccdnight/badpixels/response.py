@@ -5,7 +5,7 @@ import numpy as np
 from ccdnight.badpixels.causes import CAUSES
 from ccdnight.badpixels.local import each_block_row, local_median, local_sigma
 from ccdnight.badpixels.outliers import box_median
-from ccdnight.statistics import median_of, sample_pixels
+from ccdnight.statistics import median_of, medians_of_rows, sample_pixels
 
 __all__ = ["flat_causes", "ratio_outliers"]
 
@@ -78,7 +78,7 @@ def flat_causes(flat, sigma, least, regions, workers=None):
 def _blind(flat, dark):
     """Rows, and columns, that see no light."""
     rows, columns = (max(1, size // _SAMPLE) for size in flat.shape)
-    return np.median(flat[:, ::columns], axis=1) < dark, np.median(flat[::rows], axis=0) < dark
+    return medians_of_rows(flat[:, ::columns]) < dark, medians_of_rows(flat[::rows].T) < dark
 
 
 def _unexposed(flat, local, blind, dark, where):

@@ -20,6 +20,8 @@ __all__ = ["LEAST_FRAMES", "beyond_noise", "frame_noise", "range_factors", "rang
 LEAST_FRAMES = 3
 #: About so many pixels of a row give its level.
 _ROW_SAMPLE = 256
+#: How often the width of the limit is halved: to 1e-9 of a standard deviation.
+_HALVINGS = 34
 #: Rows that are done at once: of all frames they stay in the cache.
 _STRIP = 32
 
@@ -46,20 +48,23 @@ def range_factors(n, false_alarms):
     """
     from scipy.special import erfc
 
-    # Values and widths lie on one lattice, so that the integral above x + w is that above another of its points.
-    lattice = np.linspace(-9, 23, 3201)
-    grid, tail = lattice[:1801], erfc(lattice / math.sqrt(2)) / 2
-    density, above = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), tail[:1801]
-    widths, all_above = lattice[:1401] - lattice[0], above ** (n - 1)
-    exceeded = np.empty(widths.size)
-    for number in range(widths.size):
-        beyond = tail[number : number + 1801]
+    grid = np.linspace(-9, 9, 1801)
+    density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi) * (grid[1] - grid[0])
+    above = erfc(grid / math.sqrt(2)) / 2
+
+    def exceeded(width):
+        beyond = erfc((grid + width) / math.sqrt(2)) / 2
         inside = above - beyond
         within = inside ** (n - 2) * (inside + (n - 1) * beyond)
-        exceeded[number] = np.sum(n * density * (all_above - within)) * (grid[1] - grid[0])
-    mean = float(np.sum(exceeded) * (widths[1] - widths[0]) - exceeded[0] * (widths[1] - widths[0]) / 2)
-    limit = np.interp(-math.log(false_alarms), -np.log(np.maximum(exceeded, 1e-300)), widths)
-    return mean, float(limit)
+        return np.sum(n * density * (above ** (n - 1) - within))
+
+    lowest = np.sum(n * density * grid * above ** (n - 1))
+    last_but_one = np.sum(n * (n - 1) * density * grid * (1 - above) ** (n - 2) * above)
+    low, high = 0.0, 14.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if exceeded(middle) > false_alarms else (low, middle)
+    return float(last_but_one - lowest), high
 
 
 def ranges(sources, regions, *, workers=None):
@@ -82,41 +87,32 @@ def ranges(sources, regions, *, workers=None):
     spread, middle : `~numpy.ndarray`
         Shape ``(ny, nx)``, float32, in adu.
     """
+    from ccdnight._kernels.spread import ROOM, middle_of_three, ranges_without_highest
+
     ny, nx = sources[0].shape
-    spread, middle = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
+    spread, middle = np.zeros((ny, nx), np.float32), np.empty((ny, nx), np.float32)
 
     def do(rows):
         images = np.empty((len(sources), rows.stop - rows.start, nx), np.float32)
         for source, image in zip(sources, images, strict=True):
             source.fill(rows, image, 0)
-        low, high = np.minimum(images[0], images[1]), np.maximum(images[0], images[1])
-        np.maximum(low, np.minimum(high, images[2]), out=middle[rows])
-        for image in images:
-            _take_level(image, rows, regions)
-        low, high, second = images[0].copy(), images[0].copy(), np.full_like(low, -np.inf)
-        for image in images[1:]:
-            np.minimum(low, image, out=low)
-            np.maximum(second, np.minimum(high, image), out=second)
-            np.maximum(high, image, out=high)
-        np.subtract(second, low, out=spread[rows])
+        middle_of_three(images, middle[rows])
+        room = np.empty(ROOM, np.float32)
+        for y, x in regions:
+            top, bottom = (min(max(edge - rows.start, 0), images.shape[1]) for edge in (y.start, y.stop))
+            if top < bottom:
+                levels = _levels(images[:, top:bottom, x])
+                ranges_without_highest(images, (top, bottom, x.start, x.stop), levels, room, spread[rows])
 
     map_strips(do, [slice(y, min(y + _STRIP, ny)) for y in range(0, ny, _STRIP)], workers=workers)
     return spread, middle
 
 
-def _take_level(values, rows, regions):
-    """Take the median of every row off it; what is not finite is on it."""
-    for y, x in regions:
-        piece = values[max(y.start - rows.start, 0) : max(y.stop - rows.start, 0), x]
-        if not piece.size:
-            continue
-        some = piece[:, :: max(1, piece.shape[1] // _ROW_SAMPLE)]
-        whole = bool(np.isfinite(piece).all())
-        level = medians_of_rows(some if whole else np.where(np.isfinite(some), some, np.float32(np.nan)))
-        with np.errstate(all="ignore"):
-            piece -= level[:, None]
-        if not whole:
-            piece[~np.isfinite(piece)] = 0
+def _levels(pieces):
+    """Median of every row of some frames."""
+    some = pieces[:, :, :: max(1, pieces.shape[2] // _ROW_SAMPLE)]
+    some = np.where(np.isfinite(some), some, np.float32(np.nan))
+    return medians_of_rows(some.reshape(-1, some.shape[2])).reshape(some.shape[:2])
 
 
 def frame_noise(spread, n, regions, false_alarms):
