@@ -16,7 +16,7 @@ __all__ = ["DEAD", "finished", "tell_master"]
 #: A flat pixel below this part of the typical level cannot calibrate anything.
 DEAD = 0.05
 #: Rows that are finished at once.
-_STRIP = 256
+_STRIP = 64
 
 
 def finished(result, sources, kind, unit, *, extra=None, share=1.0, norm=1.0, reject=None, method="average", bias=None):
@@ -26,7 +26,7 @@ def finished(result, sources, kind, unit, *, extra=None, share=1.0, norm=1.0, re
     Parameters
     ----------
     result : ccdnight.stacking.Stack
-        The stack.
+        The stack; its memory becomes that of the master.
     sources : list of ArraySource or FrameSource
         Its frames.
     kind : str
@@ -71,19 +71,22 @@ def finished(result, sources, kind, unit, *, extra=None, share=1.0, norm=1.0, re
 
 
 def _pixels(result, extra, norm, share, kind, n):
-    """Data, error and flags of a master; what is not usable has the value that harms least, and no error."""
+    """
+    Data, error and flags of a master, in the memory of the stack: fresh pages would take longer than the numbers.
+
+    What is not usable has the value that harms least, and no error.
+    """
     flat = kind == "flat"
-    data, error, flags = (np.empty(result.data.shape, dtype) for dtype in (np.float32, np.float32, np.uint16))
+    data, error, flags = result.data, result.error, result.count
     blind, few = (np.uint16(FLAGS[name].value) for name in ("NO_DATA" if flat else "BAD_PIXEL", "LOW_WEIGHT"))
     least = np.float32(n / 2 if n > 2 else 0)
     rule = (np.float32(DEAD if flat else -np.inf), least, blind, few, flat)
     lost, extra = [], np.empty((0, 0), np.float32) if extra is None else extra
 
     def do(rows):
-        stacked, out = (result.data, result.error, result.count), (data, error, flags)
-        stacked, out = ([item[rows].reshape(-1) for item in items] for items in (stacked, out))
+        out = [item[rows].reshape(-1) for item in (data, error, flags)]
         scale = (np.float32(norm), np.float32(share))
-        lost.append(finish_master(tuple(stacked), extra[rows].reshape(-1), scale, rule, *out))
+        lost.append(finish_master(tuple(item.copy() for item in out), extra[rows].reshape(-1), scale, rule, *out))
 
     map_strips(do, [slice(y, min(y + _STRIP, len(data))) for y in range(0, len(data), _STRIP)])
     if sum(lost) == data.size and flat:
