@@ -58,3 +58,16 @@ def test_stacking_does_without_scipy_linalg(tmp_path):
     code, said, told = python(script, tmp_path / "out.fits", *paths)
     assert (code, said.splitlines()[-1]) == (0, "5.0"), told
     assert fits.getdata(tmp_path / "out.fits")[0, 0] == 7
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the system does not list threads")
+def test_a_command_has_no_threads_that_wait_for_matrices(tmp_path):
+    """Each pool keeps a processor busy for a quarter of a second; who wants threads gets them."""
+    script = "import os, sys\nfrom ccdnight import cli\n"
+    script += "cli.leave = lambda code: print(len(os.listdir('/proc/self/task')), os.environ['OPENBLAS_NUM_THREADS'])\n"
+    script += "sys.argv = ['ccdnight', 'frames', sys.argv[1]]\ncli.program()\n"
+    bare = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    code, said, told = python(script, tmp_path, env=bare)
+    assert (code, said.splitlines()[-1]) == (0, "1 1"), told
+    code, said, told = python(script, tmp_path, env=bare | {"OPENBLAS_NUM_THREADS": "3"})
+    assert (code, said.split()[-1]) == (0, "3"), told

@@ -13,7 +13,7 @@ from ccdnight.cli.coadds import coadd
 from ccdnight.cli.common import Commands
 from ccdnight.cli.detectors import detector
 from ccdnight.cli.nights import frames, plan, reduce, report, verify
-from ccdnight.cli.process import keep_memory, leave
+from ccdnight.cli.process import keep_memory, leave, without_blas_threads
 from ccdnight.cli.profiles import profile
 from ccdnight.cli.simulation import demo, simulate
 from ccdnight.cli.stacks import combine
@@ -70,6 +70,7 @@ main.add_command(simulate)
 
 def program():
     """Run the command line as a process of its own, which is over with it."""
+    without_blas_threads()
     try:
         main(prog_name="ccdnight")
     except SystemExit as end:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 
-__all__ = ["keep_memory", "leave", "no_collection"]
+__all__ = ["keep_memory", "leave", "no_collection", "without_blas_threads"]
 
 #: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of mallopt(3): nothing is given back before 2 GiB are free at the
 #: end of the heap, arrays below 1 GiB come from it, and all threads share it.
@@ -28,6 +28,16 @@ def keep_memory():
         tune = ctypes.CDLL(None).mallopt
         for option, value in _MALLOC.items():
             tune(option, value)
+
+
+def without_blas_threads():
+    """
+    Have OpenBLAS begin no threads of its own when numpy and scipy are imported, unless somebody has asked for some.
+
+    No matrix here is large enough for them, and each pool keeps a processor busy for a quarter of a second with waiting
+    for work. It has to be said before numpy is imported; afterwards it does nothing.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextlib.contextmanager
