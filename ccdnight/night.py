@@ -349,7 +349,7 @@ def _reported_if_stopped(run, graph, on_done, journal):
         on_done(outcome)
         if journal.made and not ahead:
             # There will be a report; masters are made one after the other and leave a processor with nothing to do.
-            ahead.append(threading.Thread(target=_import_report, name="report", daemon=True))
+            ahead.append(threading.Thread(target=_prepare_report, name="report", daemon=True))
             ahead[0].start()
 
     try:
@@ -361,12 +361,12 @@ def _reported_if_stopped(run, graph, on_done, journal):
         raise
 
 
-def _import_report():
-    """Import what a report is drawn with, which takes a third of a second."""
-    import jinja2  # noqa: F401
-    import matplotlib.backends.backend_agg  # noqa: F401
+def _prepare_report():
+    from ccdnight.report import prepare_report
 
-    import ccdnight.plots  # noqa: F401
+    with contextlib.suppress(Exception):
+        # Whatever is wrong with it is told when the report is written.
+        prepare_report()
 
 
 def _report(result):

@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -278,6 +280,17 @@ class TestAlwaysWritten:
         assert "An error in ccdnight itself" in text
         assert "ZeroDivisionError: a <mistake>" in text
         assert "Please report it" in text
+
+
+def test_what_is_prepared_is_not_imported_when_the_report_is_written():
+    """The run does it while the masters are made, and has nothing to wait for at its end."""
+    script = "import io, sys; from ccdnight.report import prepare_report; prepare_report(); before = set(sys.modules);"
+    script += "import jinja2; from ccdnight.plots import plot_ptc; from matplotlib.figure import Figure;"
+    script += "figure = Figure(); figure.add_axes((0.1, 0.1, 0.8, 0.8)).loglog([1, 9]); figure.savefig(io.BytesIO());"
+    # Pillow's own kinds of files are there as soon as a frame has had its picture made.
+    script += "print([name for name in set(sys.modules) - before if not name.startswith('PIL.')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 class TestWrittenAgain:
