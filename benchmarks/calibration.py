@@ -6,11 +6,13 @@ Speed of calibration, as ratios: medians of runs that take turns with their peer
     python benchmarks/calibration.py night --runs 1 --cosmic-rays
 
 A full frame of the LFC, or a night of 6 biases, 3 darks, 3 flats and 10 science frames, without cosmic rays or, against
-ccdproc with astroscrappy, with them; the night that is simulated for it can be kept in a folder (``--folder``). Seconds
+ccdproc with astroscrappy, with them; its floor is a process that imports the same, reads every raw file and writes as
+many bytes as the products have, and computes nothing. The night that is simulated for it can be kept in a folder (``--folder``). Seconds
 depend on the machine; ratios of runs side by side much less. All files are in the page cache.
 """
 
 import argparse
+import json
 import os
 import resource
 import shutil
@@ -77,6 +79,37 @@ for path in names(files, "{science}"):
 #: In the guide each calibrated frame goes through astroscrappy with its defaults.
 COSMIC_RAYS = "ccd = ccdproc.cosmicray_lacosmic(ccd, readnoise=noise.value, satlevel={saturation}, gain_apply=False)"
 SATURATION = 2.0 * (59100 - 1130)
+
+#: What no run of the night can do without: the imports, every raw file read once, and every product written.
+FLOOR = """
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+import ccdnight.night
+import ccdnight.tasks
+
+raw, out = Path(sys.argv[1]), Path(sys.argv[2])
+ones = np.ones(1 << 16, np.float32)
+
+def write(item):
+    name, size = item
+    piece = np.empty(ones.size, ">f4")
+    with open(out / name, "wb", buffering=0) as file:
+        while size > 0:
+            piece[:] = ones
+            size -= file.write(memoryview(piece).cast("B")[:size])
+
+products = json.loads(Path("products.json").read_text())
+for folder in {Path(name).parent for name in products}:
+    (out / folder).mkdir(parents=True, exist_ok=True)
+with ThreadPoolExecutor() as pool:
+    list(pool.map(Path.read_bytes, raw.glob("**/*.fits")))
+    list(pool.map(write, products.items()))
+"""
 
 SIRIL = """requires 1.0.0
 set32bits
@@ -228,6 +261,8 @@ def night_lines(raw, work, cosmic_rays):
         "ccdnight reduce": ([program, "reduce", str(raw), "out", wanted], "out/science/*.fits"),
         "ccdproc guide": ([sys.executable, "guide.py", str(raw), "out"], "out/ccd*.fits"),
     }
+    (work / "floor.py").write_text(FLOOR)
+    lines["floor"] = ([sys.executable, "floor.py", str(raw), "out"], "out/science/*.fits")
     if cosmic_rays:
         return lines  # Siril has nothing of the kind that could be compared
     siril = shutil.which("siril-cli")
@@ -262,6 +297,9 @@ def night(options, folder):
     with tempfile.TemporaryDirectory(prefix="calibration-", dir=folder) as work:
         lines = night_lines(raw, Path(work), options.cosmic_rays)
         seconds_of_command(Path(work), *lines["ccdnight reduce"])
+        out = Path(work, "out")
+        products = {str(path.relative_to(out)): path.stat().st_size for path in out.rglob("*.fits")}
+        Path(work, "products.json").write_text(json.dumps(products))
         rounds = [
             {name: seconds_of_command(Path(work), *line) for name, line in lines.items()} for _ in range(options.runs)
         ]

@@ -167,7 +167,6 @@ def _row_means(collection, name):
     try:
         facts = read_facts(raw.header, collection.profile)
         geometry = resolve_geometry(raw.header, raw.shape, collection.profile, detector=facts.detector)
-        pixels = storage.read_pixels(collection.full_path(name), raw=raw)
     except FrameError:
         return None
     item = geometry.amplifiers[0]
@@ -175,8 +174,21 @@ def _row_means(collection, name):
         return None
     middle = (item.data[1].start + item.data[1].stop) // 2
     half = min(256, (item.data[1].stop - item.data[1].start) // 4)
-    image = pixels[item.data[0], middle - half : middle + half]
-    return _clean_means(pixels[item.overscan]), _clean_means(image)
+    try:
+        parts = _parts(
+            collection.full_path(name), raw, item.overscan, (item.data[0], slice(middle - half, middle + half))
+        )
+    except FrameError:
+        return None
+    return tuple(_clean_means(part) for part in parts)
+
+
+def _parts(path, raw, *sections):
+    """Some sections of a frame; what cannot be read in parts is read once."""
+    if storage.decodes(raw):
+        return [storage.read_pixels(path, raw=raw, rows=rows, columns=columns) for rows, columns in sections]
+    whole = storage.read_pixels(path, raw=raw)
+    return [whole[section] for section in sections]
 
 
 def _clean_means(pixels):

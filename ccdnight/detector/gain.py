@@ -12,6 +12,7 @@ from ccdnight.detector.read_noise import estimate_read_noise, noise_of, read_noi
 from ccdnight.detector.results import Measurement
 from ccdnight.detector.series import cut_frames, open_frames, require_one_filter
 from ccdnight.exceptions import MeasurementError
+from ccdnight.execution import map_list
 from ccdnight.sources import require_equal_shapes
 
 __all__ = ["GainEstimate", "estimate_gain", "gain_of", "pair_variances"]
@@ -194,7 +195,7 @@ def _from_pairs(flats, biases):
     flats.refuse_saturated()
     flats.subtract(biases.mean())
     pairs = flats.alike()
-    found = [pair_variances(flats, pair, noise, len(biases)) for pair in pairs]
+    found = map_list(lambda pair: pair_variances(flats, pair, noise, len(biases)), pairs)
     inverse = _mean_of([(variance - read) / level for level, variance, read in found])
     shares = np.concatenate([variance / (variance - read) for _, variance, read in found])
     total = np.median(shares[np.isfinite(shares)]) if np.isfinite(shares).any() else 1.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from ccdnight.detector.areas import combined, cut, good_pixels, variances
 from ccdnight.exceptions import FrameWarning, MeasurementError, warn_user
-from ccdnight.execution import map_list
+from ccdnight.execution import map_list, map_strips
 from ccdnight.sources import frame_facts, open_source, require_equal_shapes
 
 __all__ = ["Series", "cut_frames", "open_frames", "require_one_filter"]
@@ -282,22 +282,7 @@ class Series:
         MeasurementError
             If that is most of a frame.
         """
-        for name, pixels in zip(self.names, self.pixels, strict=True):
-            good = np.isfinite(pixels)
-            finite, some = np.count_nonzero(good), _sample(pixels)
-            if not finite:
-                continue
-            top, spread = pixels[good].max(), np.subtract(*np.nanpercentile(some, [84, 16]))
-            at_top = pixels == top
-            piled = at_top.sum() / finite
-            if piled <= 0.5 and (at_top.sum() <= _MANY or spread <= _QUIET):
-                continue
-            full = at_top.mean(axis=1) > _PILED
-            if piled > 0.5 or full.mean() > 0.5:
-                msg = f"{name}: {100 * piled:.1f} % of its pixels have its highest value, {top:g}: it is saturated"
-                raise MeasurementError(msg)
-            pixels[full] = np.nan
-            pixels[at_top] = np.nan
+        map_strips(lambda number: _leave_out_saturated(self.names[number], self.pixels[number]), range(len(self)))
 
     def without_light(self):
         """
@@ -342,6 +327,24 @@ class Series:
             own.append(ij + ik - jk)
         own = np.array(own)
         return {number for number in range(count) if own[number] > _NOISY * np.median(own) + 0.1}
+
+
+def _leave_out_saturated(name, pixels):
+    good = np.isfinite(pixels)
+    finite, some = np.count_nonzero(good), _sample(pixels)
+    if not finite:
+        return
+    top, spread = pixels[good].max(), np.subtract(*np.nanpercentile(some, [84, 16]))
+    at_top = pixels == top
+    piled = at_top.sum() / finite
+    if piled <= 0.5 and (at_top.sum() <= _MANY or spread <= _QUIET):
+        return
+    full = at_top.mean(axis=1) > _PILED
+    if piled > 0.5 or full.mean() > 0.5:
+        msg = f"{name}: {100 * piled:.1f} % of its pixels have its highest value, {top:g}: it is saturated"
+        raise MeasurementError(msg)
+    pixels[full] = np.nan
+    pixels[at_top] = np.nan
 
 
 def _level(pixels):
