@@ -6,8 +6,8 @@ Speed of calibration, as ratios: medians of runs that take turns with their peer
     python benchmarks/calibration.py night --runs 1 --cosmic-rays
 
 A full frame of the LFC, or a night of 6 biases, 3 darks, 3 flats and 10 science frames, without cosmic rays or, against
-ccdproc with astroscrappy, with them. The floor of a night is a process that imports the same, reads every raw file, writes
-as many bytes as the products have, and computes nothing. The night that is simulated can be kept in a folder
+ccdproc with astroscrappy, with them. The floor of a night is a process that imports the same, reads every raw file,
+writes as many bytes as the products have, and computes nothing. The night that is simulated can be kept in a folder
 (``--folder``). Seconds depend on the machine; ratios of runs side by side much less. All files are in the page cache.
 """
 

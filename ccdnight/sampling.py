@@ -174,10 +174,9 @@ def _row_means(collection, name):
         return None
     middle = (item.data[1].start + item.data[1].stop) // 2
     half = min(256, (item.data[1].stop - item.data[1].start) // 4)
+    inner = (item.data[0], slice(middle - half, middle + half))
     try:
-        parts = _parts(
-            collection.full_path(name), raw, item.overscan, (item.data[0], slice(middle - half, middle + half))
-        )
+        parts = _parts(collection.full_path(name), raw, item.overscan, inner)
     except FrameError:
         return None
     return tuple(_clean_means(part) for part in parts)
