@@ -306,15 +306,18 @@ def test_any_stack(cube, sigma, center, deviation, method):
 
 @pytest.mark.parametrize("maxiters", [1, -1])
 @pytest.mark.parametrize("n", [3, 5, 8, 140])
-def test_the_noise_rule_is_ccdclip(n, maxiters):
-    """Its plain statement, with scales, asymmetric thresholds, a pedestal and rounds."""
+@pytest.mark.parametrize(("shape", "hit", "spread"), [((6, 8), 0.15, 25), ((20, 300), 2e-4, 10)])
+def test_the_noise_rule_is_ccdclip(n, maxiters, shape, hit, spread):
+    """Its plain statement, with scales, asymmetric thresholds, a pedestal and rounds, and the error of what is left."""
     rng = np.random.default_rng(n)
-    cube = rng.normal(900, 25, (n, 6, 8))
-    cube[rng.random(cube.shape) < 0.15] += 600
+    cube = rng.normal(900, spread, (n, *shape))
+    cube[rng.random(cube.shape) < hit] += 600
+    cube[rng.random(cube.shape) < hit / 3] -= 500
+    cube[0, 0, :3] = np.nan
     scales, noise = rng.uniform(0.8, 1.2, n), NoiseModel(9.0, 1.7, 0.01, pedestal=200.0)
     options = {"noise": noise, "sigma": (2.5, 3.5), "scales": scales, "maxiters": maxiters, "minimum": 0}
     result = stack([Rows(one / scale) for one, scale in zip(cube, scales, strict=True)], keep=True, **options)
-    keep = np.ones(cube.shape, bool)
+    keep = np.isfinite(cube)
     while True:
         median = np.ma.median(np.ma.array(cube, mask=~keep), axis=0).filled(np.nan)
         signal = np.maximum(median - 200, 0)
@@ -325,7 +328,12 @@ def test_the_noise_rule_is_ccdclip(n, maxiters):
         if not lost or maxiters == 1:
             break
     np.testing.assert_array_equal(result.keep, keep)
-    assert not keep.all()
+    assert result.low + result.high == np.isfinite(cube).sum() - keep.sum() > 0
+    count, some = np.maximum(keep.sum(axis=0), 1), keep.any(axis=0)
+    signal = np.maximum(np.where(keep, cube, 0).sum(axis=0) / count - 200, 0)
+    variance = np.where(keep, (f * 9.0) ** 2 + f * signal / 1.7, 0).sum(axis=0)
+    np.testing.assert_allclose(result.error[some], (np.sqrt(variance) / count)[some], rtol=1e-6)
+    assert np.isnan(result.error[~some]).all()
 
 
 def test_values_that_are_kept_at_least():

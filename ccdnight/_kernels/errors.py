@@ -180,6 +180,19 @@ def _propagated(b, w, start, variances, weights, noise, scales, recipe, weighted
     wide, whole = b.wide, b.whole
     if recipe.error == FROM_NOISE:
         _value_of_result(b, w, recipe)
+    if recipe.error == FROM_NOISE and not weighted:
+        _add_all_modelled(b, w, start, noise, scales)
+    else:
+        _add_one_by_one(b, w, start, variances, weights, noise, scales, recipe, weighted)
+    if recipe.method != SUM:
+        for p in range(w):
+            parts = wide[LOWER + p] if weighted else np.float64(whole[LEFT + p])
+            wide[SPREAD + p] /= parts * parts
+
+
+@kernel
+def _add_one_by_one(b, w, start, variances, weights, noise, scales, recipe, weighted):
+    wide = b.wide
     for p in range(w):
         wide[SPREAD + p] = 0.0
     for f in range(b.x.shape[0]):
@@ -191,10 +204,30 @@ def _propagated(b, w, start, variances, weights, noise, scales, recipe, weighted
             _add_given(b, w, variances[f, start : start + w])
         else:
             _add_modelled(b, w, start, noise, scales[f])
-    if recipe.method != SUM:
-        for p in range(w):
-            parts = wide[LOWER + p] if weighted else np.float64(whole[LEFT + p])
-            wide[SPREAD + p] /= parts * parts
+
+
+@kernel
+def _add_all_modelled(b, w, start, noise, scales):
+    """`_add_modelled` for all frames with equal weights: only the sums of their scales and of the squares matter."""
+    wide, whole, inf, n = b.wide, b.whole, b.x.dtype.type(np.inf), b.x.shape[0]
+    lost, whole_sum, squares = 0, 0.0, 0.0
+    for p in range(w):
+        lost += n - whole[LEFT + p]
+    for f in range(n):
+        whole_sum, squares = whole_sum + scales[f], squares + scales[f] * scales[f]
+    for p in range(w):
+        wide[LOWER + p], wide[UPPER + p] = 0.0 if lost else whole_sum, 0.0 if lost else squares
+    if lost:
+        for f in range(n):
+            row, scale = b.x[f], scales[f]
+            for p in range(w):
+                wide[LOWER + p] += scale if row[p] < inf else 0.0
+                wide[UPPER + p] += scale * scale if row[p] < inf else 0.0
+    read, photon = noise.read_variance[start : start + w], noise.inverse_gain[start : start + w]
+    for p in range(w):
+        signal = wide[FINAL_LOWER + p] - noise.pedestal
+        signal = signal if signal > 0.0 else 0.0
+        wide[SPREAD + p] = wide[UPPER + p] * np.float64(read[p]) + wide[LOWER + p] * signal * np.float64(photon[p])
 
 
 @kernel

@@ -4,7 +4,7 @@ import numpy as np
 
 from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.blocks import CENTER, COUNT, HIGH, LEFT, LOW, SOURCE
-from ccdnight._kernels.order import FIRST, SECOND, WIDTH, middle_values, values_of_rank
+from ccdnight._kernels.order import FIRST, MAXIMUM, MINIMUM, SECOND, WIDTH, middle_values, values_of_rank
 
 __all__ = ["by_extremes", "by_noise"]
 
@@ -25,9 +25,11 @@ def by_noise(b, w, rule, table, noise, start, scales, zeros):
     """
     own, wide, whole = b.own, b.wide, b.whole
     kind = b.x.dtype.type
-    half = kind(0.5)
-    rounds, lost = 0, 1
-    while lost > 0 and rounds != rule.maxiters:
+    half, smallest = kind(0.5), kind(np.inf)
+    for f in range(b.x.shape[0]):
+        smallest = min(smallest, kind(scales[f]))
+    rounds, lost = 0, True
+    while lost and rounds != rule.maxiters:
         for f in range(b.x.shape[0]):
             row, target, zero = b.x[f], b.y[f], kind(zeros[f])
             for p in range(w):
@@ -38,10 +40,41 @@ def by_noise(b, w, rule, table, noise, start, scales, zeros):
         for p in range(w):
             own[FIRST + p] = half * own[FIRST + p] + half * own[SECOND + p]
             wide[CENTER + p] = own[FIRST + p]
-        lost = 0
-        for f in range(b.x.shape[0]):
-            lost += _mark_noisy(b, f, w, rule, noise, start, kind(scales[f]))
+        lost = False
+        if _may_be_noisy(b, w, rule, noise, start, smallest):
+            for f in range(b.x.shape[0]):
+                _mark_noisy(b, f, w, rule, noise, start, kind(scales[f]))
+            lost = _are_fewer(whole, w)
         rounds += 1
+
+
+@kernel
+def _are_fewer(whole, w):
+    """Whether a pixel has fewer values left than the row LEFT says."""
+    found = np.int32(0)
+    for p in range(w):
+        left = whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p]
+        found |= np.int32(1) if left != whole[LEFT + p] else np.int32(0)
+    return found > 0
+
+
+@kernel
+def _may_be_noisy(b, w, rule, noise, start, smallest):
+    """Whether the lowest or highest value of a pixel is beyond the noise of the frame that has least of it."""
+    own, kind = b.own, b.x.dtype.type
+    none, low_limit, high_limit = kind(0), kind(rule.low**2), kind(rule.high**2)
+    sensitivity, pedestal = kind(noise.sensitivity), kind(noise.pedestal)
+    read, photon = noise.read_variance[start : start + w], noise.inverse_gain[start : start + w]
+    found = np.int32(0)
+    for p in range(w):
+        signal = own[FIRST + p] - pedestal
+        signal = signal if signal > none else none
+        variance = smallest * smallest * kind(read[p]) + smallest * signal * kind(photon[p])
+        variance += (sensitivity * signal) * (sensitivity * signal)
+        low, high = own[MINIMUM + p] - own[FIRST + p], own[MAXIMUM + p] - own[FIRST + p]
+        beyond = (low * low > low_limit * variance) | (high * high > high_limit * variance)
+        found |= np.int32(1) if beyond else np.int32(0)
+    return found > 0 or smallest < none
 
 
 @kernel
@@ -52,7 +85,6 @@ def _mark_noisy(b, f, w, rule, noise, start, scale):
     sensitivity, pedestal = kind(noise.sensitivity), kind(noise.pedestal)
     row, shifted = b.x[f], b.y[f]
     read, photon = noise.read_variance[start : start + w], noise.inverse_gain[start : start + w]
-    lost = np.int32(0)
     for p in range(w):
         signal = own[FIRST + p] - pedestal
         signal = signal if signal > none else none
@@ -64,9 +96,7 @@ def _mark_noisy(b, f, w, rule, noise, start, scale):
         above = usable & (d > none) & (square > high_limit * variance)
         whole[LOW + p] += np.int32(1) if below else np.int32(0)
         whole[HIGH + p] += np.int32(1) if above else np.int32(0)
-        lost += np.int32(1) if below | above else np.int32(0)
         row[p] = inf if below | above else row[p]
-    return lost
 
 
 @kernel
