@@ -298,7 +298,7 @@ def medians_of_rows(data):
     from ccdnight._kernels.rowmeans import row_medians
 
     bits, *room = _bits(data)
-    middle = np.empty((2, len(bits)), data.dtype)
+    middle = np.empty((2, len(bits)), data.dtype.newbyteorder("="))
     row_medians(bits, *room, *middle.view(bits.dtype))
     with np.errstate(invalid="ignore"):
         return np.where(middle[0] == middle[1], middle[0], (middle[0] + middle[1]) / 2)
@@ -308,9 +308,10 @@ def _bits(data):
     """The bits of floats as integers, and what the kernels of rowmeans.py need to know of them and to work in."""
     from ccdnight._kernels.rowmeans import Cell, Marks
 
+    data = np.ascontiguousarray(data, data.dtype.newbyteorder("="))
     whole, floats = np.dtype(f"i{data.itemsize}").type, np.empty(2, data.dtype)
     marks = data.dtype.type(np.inf).view(whole), np.iinfo(whole).max, 8 * data.itemsize - 1
-    bits = np.ascontiguousarray(data).view(whole)
+    bits = data.view(whole)
     return bits, Marks(*map(whole, marks)), Cell(floats, floats.view(whole)), np.empty(data.shape[1], whole)
 
 
@@ -340,7 +341,7 @@ def values_of_rows(data, ranks):
     from ccdnight._kernels.rowmeans import row_values
 
     bits, *room = _bits(data)
-    out = np.empty((len(bits), len(ranks)), data.dtype)
+    out = np.empty((len(bits), len(ranks)), data.dtype.newbyteorder("="))
     row_values(bits, np.array(ranks), *room, out.view(bits.dtype))
     return out
 

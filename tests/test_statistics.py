@@ -12,6 +12,7 @@ from ccdnight.statistics import (
     clipped_moments,
     half_sample_mode,
     median_of,
+    medians_of_rows,
     most_common,
     quantiles,
     sample_pixels,
@@ -84,6 +85,9 @@ def test_values_of_rows_are_those_of_numpy(width, dtype):
     data[5] = np.sinh(data[5] * 5)
     before, ranks = data.copy(), [0, width // 6, width // 2, width - 1]
     np.testing.assert_array_equal(values_of_rows(data, ranks), np.sort(data, axis=1)[:, ranks])
+    swapped = data.astype(data.dtype.newbyteorder(">"))
+    np.testing.assert_array_equal(values_of_rows(swapped, ranks), values_of_rows(data, ranks))
+    np.testing.assert_array_equal(medians_of_rows(swapped[:, ::-1]), medians_of_rows(data))
     np.testing.assert_array_equal(data, before)
 
 
