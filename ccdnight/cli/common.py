@@ -171,7 +171,7 @@ def ready_for_kernels():
     from ccdnight._kernels._jit import load_without_blas, on_first_compile
 
     load_without_blas()
-    words = "ccdnight: compiling its kernels for this machine; that is done once and takes up to a minute"
+    words = "ccdnight: compiling its kernels for this machine; that is done once and takes a minute or two"
     stop = on_first_compile(lambda: click.echo(words, err=True))
     click.get_current_context().call_on_close(stop)
 
