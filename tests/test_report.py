@@ -29,6 +29,7 @@ from ccdnight.report.detectors import detector_rows
 from ccdnight.report.graph import plan_graph
 from ccdnight.report.vectors import vector_drawing
 from ccdnight.report.wording import clean, count, duration, exposure, fraction, measured, moment, plural, significant
+from ccdnight.report.writing import _environment
 
 QUIET = {"progress": False, "cosmic_rays": False, "workers": 1}
 
@@ -466,6 +467,12 @@ class TestCharts:
         (chart,) = night_charts(self.frames(values))["charts"]
         assert all(np.isfinite([point["x"], point["y"]]).all() for point in chart["points"])
         assert chart["rows"]
+
+    @pytest.mark.parametrize(("values", "told"), [([10.0, 20.0, 40.0], False), ([10.0, 20.0, 400.0], True)])
+    def test_a_logarithmic_axis_is_told(self, values, told):
+        chart = night_charts(self.frames(values))["charts"][0]
+        parts = _environment().get_template("parts.html").module
+        assert ("its axis is logarithmic" in str(parts.chart_svg(chart, 300, 200))) == told
 
     def test_too_little_to_draw(self):
         assert night_charts(self.frames([1.0, 2.0]))["charts"] == []

@@ -24,8 +24,8 @@ def night_charts(frames):
     Returns
     -------
     dict
-        charts (title, ticks along both axes, points) and filters (name, number of its mark); no charts where fewer
-        than 3 frames have a time.
+        charts (title, scale, ticks along both axes, points) and filters (name, number of its mark); no charts where
+        fewer than 3 frames have a time.
     """
     known = [frame for frame in frames if frame["jd_mid"] is not None]
     if len(known) < 3:
@@ -60,6 +60,7 @@ def _chart(frames, marks, key, title, unit):
     return {
         "title": title,
         "unit": unit,
+        "logarithmic": logarithmic,
         "rows": [(round(up(tick), 1), f"{tick:,.6g}") for tick in ticks],
         "columns": [(round(across(time), 1), words) for time, words in _hours(begin, end)],
         "points": [
