@@ -91,6 +91,7 @@ import numpy as np
 
 import ccdnight.night
 import ccdnight.tasks
+from ccdnight.execution import default_workers
 
 raw, out = Path(sys.argv[1]), Path(sys.argv[2])
 ones = np.ones(1 << 16, np.float32)
@@ -106,8 +107,9 @@ def write(item):
 products = json.loads(Path("products.json").read_text())
 for folder in {Path(name).parent for name in products}:
     (out / folder).mkdir(parents=True, exist_ok=True)
-with ThreadPoolExecutor() as pool:
-    list(pool.map(Path.read_bytes, raw.glob("**/*.fits")))
+with ThreadPoolExecutor(default_workers()) as pool:
+    # What was read is let go of: to keep it would take fresh memory, which is no part of the floor.
+    sum(pool.map(lambda path: len(path.read_bytes()), raw.glob("**/*.fits")))
     list(pool.map(write, products.items()))
 """
 
