@@ -14,8 +14,8 @@ from ccdnight.execution import default_workers, map_strips
 
 __all__ = ["Work", "rule_of", "run"]
 
-#: Bytes of one strip of all frames together, and least bytes that are fetched of a frame at once.
-_STRIP_BYTES = 32e6
+#: Bytes of one strip of all frames together, as they are held, and least bytes that are fetched of a frame at once.
+_STRIP_BYTES = 8e6
 _FETCH_BYTES = 64e3
 #: From so many standard deviations on a value is kept in any case: the middle ones are within one of the median.
 _KEEPS_ONE = 1.5
@@ -118,7 +118,7 @@ def run(work, *, dtype, maps=False, keep=False, mem_limit=None, workers=None):
     used = np.empty((n, *shape) if keep else (0, 0, 0), bool)
     workers = default_workers() if workers is None else workers
     own = sum(array.nbytes for array in (data, error, count, low, high, used))
-    height = _height(work, own, mem_limit, workers)
+    height = _height(work, kernel.item_bytes, own, mem_limit, workers)
     totals = []
 
     def do(rows):
@@ -135,13 +135,14 @@ def run(work, *, dtype, maps=False, keep=False, mem_limit=None, workers=None):
     )
 
 
-def _height(work, result, mem_limit, workers):
+def _height(work, item, result, mem_limit, workers):
     """Rows of a strip, so that the strips of all threads fit beside the result; one row at least."""
     n, (ny, nx) = len(work.sources), work.sources[0].shape
     limit = _machine_memory() * _MEMORY_PART if mem_limit is None else mem_limit
     # The cube, what is read of one frame, variances and weights.
     row = n * nx * (work.dtype.itemsize + 4 + (8 if work.weights is not None and work.weights.ndim == 3 else 0))
-    wanted = max(_STRIP_BYTES / (n * nx * 8), min(_FETCH_BYTES / (2 * nx), 2 * _STRIP_BYTES / (n * nx * 8)))
+    fits = _STRIP_BYTES / (n * nx * item)
+    wanted = max(fits, min(_FETCH_BYTES / (2 * nx), 2 * fits))
     allowed = (limit - result) / (workers * row)
     return int(np.clip(min(wanted, allowed), 1, ny))
 
@@ -162,6 +163,11 @@ class _Kernel:
         self._table = sorting_network(n) if n <= NETWORK_LIMIT else BISECT
         self._zeros = _packed_zeros(work)
         self._width = WIDTH if n <= 32 else max(128, WIDTH // (n // 16) // 16 * 16)
+
+    @property
+    def item_bytes(self):
+        """Bytes of a value of a strip."""
+        return self._work.dtype.itemsize if self._zeros is None else 2
 
     def strip(self, rows, out):
         """Stack some rows; how many values were rejected below and above."""

@@ -194,13 +194,17 @@ def noise_ratio(ccd):
         return nothing
     some = slice(None, None, max(1, ccd.data.size // _NOISE_PIXELS))
     data, sigma, good = ccd.data[some], sigma[some], _good(ccd, some)
-    whole = good[:, :-3] & good[:, 1:-2] & good[:, 2:-1] & good[:, 3:]
-    with np.errstate(all="ignore"):
-        around = (data[:, :-3] + data[:, 3:])[whole]
-        pull = ((data[:, 2:-1] - data[:, 1:-2]) / np.hypot(sigma[:, 2:-1], sigma[:, 1:-2]))[whole]
-    if pull.size < _FEWEST / _DARKEST:
+    good = good[:, :-3] & good[:, 1:-2] & good[:, 2:-1] & good[:, 3:]
+    if np.count_nonzero(good) < _FEWEST / _DARKEST:
         return nothing
-    _, ratio, count = clipped_moments(pull[around <= quantiles(around, [_DARKEST])[0]], sigma=3.0)
+    with np.errstate(all="ignore"):
+        around = data[:, :-3][good]
+        around += data[:, 3:][good]
+        good[good] = around <= quantiles(around, [_DARKEST])[0]
+        del around
+        difference = data[:, 2:-1][good] - data[:, 1:-2][good]
+        pull = difference / np.hypot(sigma[:, 2:-1][good], sigma[:, 1:-2][good])
+    _, ratio, count = clipped_moments(pull, sigma=3.0)
     return (ratio, ratio / np.sqrt(2 * count)) if count >= _FEWEST else nothing
 
 

@@ -185,7 +185,8 @@ def applied(output, name, outcomes):
 
 @functools.lru_cache(maxsize=6)
 def _read_master(path, digest):
-    """Masters serve many frames of a night; a few are kept."""
+    """Masters serve many frames of a night; a few are kept, without the masks that only say where they are flagged."""
     ccd = read_ccd(path)
+    ccd.mask = None
     ccd._ccdnight_sha256 = digest
     return ccd

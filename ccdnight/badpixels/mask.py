@@ -115,7 +115,7 @@ def make_bad_pixel_mask(
     search.bias_level()
     search.hot(hot_sigma)
     search.response(flat_sigma, least_response)
-    search.columns(gap)
+    search.gaps(gap)
     return search.result()
 
 
@@ -138,7 +138,7 @@ class _Search:
             raise InputError(msg)
         self._shape = shapes.pop()
         self._regions = regions_of(self._first, profile)
-        self.causes, self._deviations, self._notes = np.zeros(self._shape, np.uint16), [], []
+        self.causes, self._notes = np.zeros(self._shape, np.uint16), []
         self._read_noise, self._given = None, given
         if given is not None:
             self.causes[self._fitted(given)] |= _BIT["USER"]
@@ -163,12 +163,13 @@ class _Search:
                 if len(group) < LEAST_FRAMES:
                     self._notes.append(f"{kind}: {len(group)} frames cannot tell of spread, {LEAST_FRAMES} can")
                     continue
-                spread, middle = ranges(group, self._regions, workers=self._workers)
+                middle = np.empty(self._shape, np.float32) if kind == "dark" else None
+                spread = ranges(group, self._regions, middle=middle, workers=self._workers)
                 noise, limit = frame_noise(spread, len(group), self._regions, false_alarms)
                 if kind == "bias" and self._read_noise is None:
                     self._read_noise = noise
                 gain = noise_model(group, read_noise=1.0).gain
-                charge = (middle, 1.0 if gain is None else gain) if kind == "dark" else None
+                charge = None if middle is None else (middle, 1.0 if gain is None else gain)
                 found = beyond_noise(spread, noise, limit, charge, self._regions, workers=self._workers)
                 self.causes[found] |= _BIT[cause]
 
@@ -180,7 +181,7 @@ class _Search:
             image, lost = image_of(master, 0.0)
             deviation = bias_deviation(filled(image, lost), self._read_noise, self._regions, workers=self._workers)
             self.causes[lost | (np.abs(deviation) > _LEVEL_SIGMA)] |= _BIT["LEVEL"]
-            self._deviations.append(deviation)
+            self._columns(deviation)
 
     def hot(self, sigma):
         """Pixels that stand out of the longest dark."""
@@ -198,21 +199,23 @@ class _Search:
         self.causes[lost | (deviation > np.float32(sigma))] |= _BIT["HOT"]
         # A column is bad if it is so in a single dark; what is less the master takes off.
         deviation /= np.float32(np.sqrt(master.meta.get("NCOMBINE", 1)))
-        self._deviations.append(deviation)
+        self._columns(deviation)
 
     def response(self, sigma, least):
         """Outliers of the flats; of several, what at least half of them show: a star is in one only."""
         self._make_flats()
-        found = [flat_causes(image_of(item, 0.0)[0], sigma, least, self._regions, self._workers)
-                 for item in self._masters["flat"]]  # fmt: skip
+        found = []
+        for item in self._masters["flat"]:
+            causes, deviation = flat_causes(image_of(item, 0.0)[0], sigma, least, self._regions, self._workers)
+            self._columns(deviation)
+            found.append(causes)
         if not found:
             self._notes.append("no flats: dead pixels and those without light are not known")
         for name in ("DEAD", "RESPONSE", "UNEXPOSED") if len(found) > 1 else ():
-            votes = sum((causes & _BIT[name]) != 0 for causes, _ in found)
+            votes = sum((causes & _BIT[name]) != 0 for causes in found)
             self.causes[(votes > 0) & (2 * votes >= len(found))] |= _BIT[name]
         if len(found) == 1:
-            self.causes |= found[0][0]
-        self._deviations += [deviation for _, deviation in found]
+            self.causes |= found[0]
         for group, given in zip(self._frames["flat"].sets, self._frames["flat"].given, strict=True):
             self._two_levels(group, given, sigma, least)
 
@@ -244,11 +247,13 @@ class _Search:
 
     # -- what is made of it ---------------------------------------------------------------------------
 
-    def columns(self, gap):
-        """Columns that are off as a whole, and the gaps in them."""
-        for deviation in self._deviations:
-            for part in self._regions:
-                self.causes[part][column_segments(deviation[part], workers=self._workers)] |= _BIT["COLUMN"]
+    def _columns(self, deviation):
+        """Columns that are off as a whole; looked for at once, since a deviation is as large as a frame."""
+        for part in self._regions:
+            self.causes[part][column_segments(deviation[part], workers=self._workers)] |= _BIT["COLUMN"]
+
+    def gaps(self, gap):
+        """What lies between bad pixels of a column."""
         for part in self._regions:
             self.causes[part][close_gaps((self.causes[part] & _STANDING) != 0, gap)] |= _BIT["COLUMN"]
 

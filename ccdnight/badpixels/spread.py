@@ -67,9 +67,9 @@ def range_factors(n, false_alarms):
     return float(last_but_one - lowest), high
 
 
-def ranges(sources, regions, *, workers=None):
+def ranges(sources, regions, *, middle=None, workers=None):
     """
-    Range of every pixel over some frames, the highest value left out, and the middle of its first three values.
+    Range of every pixel over some frames, the highest value left out.
 
     The level of every row of a frame is taken off before the range is taken: it may drift.
 
@@ -79,24 +79,27 @@ def ranges(sources, regions, *, workers=None):
         Frames of one kind, at least 3.
     regions : list of tuple of slice
         Rows and columns of the amplifiers.
+    middle : `~numpy.ndarray`, optional
+        Where to put the middle of the first three values of every pixel, float32, shape ``(ny, nx)``, in adu.
     workers : int, optional
         Threads.
 
     Returns
     -------
-    spread, middle : `~numpy.ndarray`
-        Shape ``(ny, nx)``, float32, in adu.
+    `~numpy.ndarray`
+        Shape ``(ny, nx)``, float32, in adu; 0 where no region is.
     """
     from ccdnight._kernels.spread import ROOM, middle_of_three, ranges_without_highest
 
     ny, nx = sources[0].shape
-    spread, middle = np.zeros((ny, nx), np.float32), np.empty((ny, nx), np.float32)
+    spread = np.zeros((ny, nx), np.float32)
 
     def do(rows):
         images = np.empty((len(sources), rows.stop - rows.start, nx), np.float32)
         for source, image in zip(sources, images, strict=True):
             source.fill(rows, image, 0)
-        middle_of_three(images, middle[rows])
+        if middle is not None:
+            middle_of_three(images, middle[rows])
         room = np.empty(ROOM, np.float32)
         for y, x in regions:
             top, bottom = (min(max(edge - rows.start, 0), images.shape[1]) for edge in (y.start, y.stop))
@@ -105,7 +108,7 @@ def ranges(sources, regions, *, workers=None):
                 ranges_without_highest(images, (top, bottom, x.start, x.stop), levels, room, spread[rows])
 
     map_strips(do, [slice(y, min(y + _STRIP, ny)) for y in range(0, ny, _STRIP)], workers=workers)
-    return spread, middle
+    return spread
 
 
 def _levels(pieces):

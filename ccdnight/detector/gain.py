@@ -10,7 +10,7 @@ from astropy.table import Table
 from ccdnight.detector.areas import areas_of, combined, variances
 from ccdnight.detector.read_noise import estimate_read_noise, noise_of, read_noise_of
 from ccdnight.detector.results import Measurement
-from ccdnight.detector.series import cut_frames, open_frames, require_one_filter
+from ccdnight.detector.series import cut_frames, few_areas, open_frames, require_one_filter
 from ccdnight.exceptions import MeasurementError
 from ccdnight.execution import map_list
 from ccdnight.sources import require_equal_shapes
@@ -270,11 +270,13 @@ def pair_variances(flats, pair, noise, biases):
     a, b = (flats.pixels[number] for number in pair)
     good = np.isfinite(a) & np.isfinite(b)
     count = np.maximum(good.sum(axis=1), 1)
-    s1, s2 = (np.where(good, values, 0).sum(axis=1, dtype=np.float64) / count for values in (a, b))
+    s1, s2 = (values.sum(axis=1, dtype=np.float64, where=good) / count for values in (a, b))
     dim = np.minimum(s1, s2) <= _LEAST_SIGNAL * np.sqrt(noise)
     s1, s2 = (np.where(dim, np.nan, level) for level in (s1, s2))
-    difference = a / s1[:, None] - b / s2[:, None]
     flats.refuse_identical(a - b, *pair)
+    difference = np.empty(a.shape, np.float32)
+    for some in few_areas(difference):
+        difference[some] = a[some] / s1[some, None] - b[some] / s2[some, None]
     level = 2 / (1 / s1 + 1 / s2)
     scale = level**2 / 2
     read = noise * (1 / s1**2 + 1 / s2**2 + (1 / s1 - 1 / s2) ** 2 / biases)

@@ -9,7 +9,7 @@ from ccdnight.exceptions import FrameWarning, MeasurementError, warn_user
 from ccdnight.execution import map_list, map_strips
 from ccdnight.sources import frame_facts, open_source, require_equal_shapes
 
-__all__ = ["Series", "cut_frames", "open_frames", "require_one_filter"]
+__all__ = ["Series", "cut_frames", "few_areas", "open_frames", "require_one_filter"]
 
 #: Pairs that are measured at the most.
 _MOST_PAIRS = 8
@@ -24,6 +24,8 @@ _LIGHT, _NOISY = 20, 1.3
 _MANY, _PILED, _QUIET = 30, 2e-3, 4.0
 #: Pixels that tell the level of a frame, to 0.4 % of its noise, and what it scatters.
 _SAMPLE = 100_000
+#: Pixels of areas that are done at once.
+_IN_CACHE = 65536
 
 
 def open_frames(frames, profile, what, *, least=2, overscan=None):
@@ -113,6 +115,24 @@ def cut_frames(sources, parts, tell=None):
     return [Series(sources, areas, list(pixels), tell) for areas, pixels in zip(parts, columns, strict=True)]
 
 
+def few_areas(pixels):
+    """
+    Areas in parts, so that what is made of a part stays in the cache.
+
+    Parameters
+    ----------
+    pixels : `~numpy.ndarray`
+        Shape ``(k, m)``.
+
+    Returns
+    -------
+    list of slice
+        Of the areas.
+    """
+    many = max(1, _IN_CACHE // pixels.shape[1])
+    return [slice(first, first + many) for first in range(0, len(pixels), many)]
+
+
 class Series:
     """
     Frames cut to the areas of one amplifier.
@@ -169,12 +189,15 @@ class Series:
         `~numpy.ndarray`
             float32, NaN where none has a good pixel, shape ``(k, m)``.
         """
-        total, count = np.zeros(self.pixels[0].shape), np.zeros(self.pixels[0].shape, np.uint16)
-        for pixels in self.pixels:
-            good = np.isfinite(pixels)
-            total += np.where(good, pixels, 0)
-            count += good
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        out = np.empty(self.pixels[0].shape, np.float32)
+        for some in few_areas(out):
+            total, count = np.zeros(out[some].shape), np.zeros(out[some].shape, np.uint16)
+            for pixels in self.pixels:
+                good = np.isfinite(pixels[some])
+                total += np.where(good, pixels[some], 0)
+                count += good
+            out[some] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return out
 
     def subtract(self, bias):
         """
@@ -231,7 +254,7 @@ class Series:
             If they are identical.
         """
         finite = np.isfinite(difference)
-        if finite.any() and not difference[finite].any():
+        if finite.any() and not (finite & (difference != 0)).any():
             msg = f"{self.names[one]} and {self.names[other]} are identical: their difference has no noise"
             raise MeasurementError(msg)
 
