@@ -182,6 +182,7 @@ class _Kernel:
             work.zeros,
             self._noise(rows),
             work.rule,
+            True if work.rule.kind == blocks.BY_SCATTER else None,
             work.recipe,
             self._table,
             work.factors,
@@ -199,7 +200,7 @@ class _Kernel:
                 target -= work.dtype.type(offset)
             if scale != 1 and not work.scale_late:
                 target *= work.dtype.type(scale)
-        return cube.reshape(n, -1), Packed(np.empty((0, 0), np.uint16), np.empty(0, np.float32))
+        return cube.reshape(n, -1), None
 
     def _packed(self, rows):
         """The same as they lie in the files, and room for a block."""

@@ -19,7 +19,6 @@ from ccdnight._kernels._jit import kernel
 from ccdnight._kernels.blocks import (
     BY_EXTREMES,
     BY_NOISE,
-    BY_SCATTER,
     CENTER,
     COUNT,
     HIGH,
@@ -36,7 +35,7 @@ __all__ = ["reject", "reject_numbers"]
 
 
 @kernel
-def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark):
+def reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales, zeros, mark):
     """
     Mark the outliers of a block by +inf and count them in the rows LOW and HIGH.
 
@@ -46,7 +45,7 @@ def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, m
         With `x` and the row COUNT (usable values) filled.
     w : int
         Pixels that are used.
-    rule, recipe
+    rule, scatter, recipe
         As in `ccdnight._kernels.stack.stack_strip`.
     table : `~numpy.ndarray`
         Comparators of `ccdnight._kernels.order.sorting_network`.
@@ -68,7 +67,7 @@ def reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, m
         Whether the rows SUM1 and SUM2 hold the sums of what is left, about the values in the row ANCHOR.
     """
     whole, summed = b.whole, False
-    if rule.kind == BY_SCATTER:
+    if scatter is not None:
         summed = _by_scatter(b, w, rule, table, mark)
     elif rule.kind == BY_NOISE:
         by_noise(b, w, rule, table, noise, start, scales, zeros)

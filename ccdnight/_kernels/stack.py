@@ -70,17 +70,19 @@ Output = namedtuple("Output", ["data", "error", "count", "low", "high", "keep"])
 
 
 @kernel
-def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, recipe, table, factors, b, out):
+def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, scatter, recipe, table, factors, b, out):
     """
     Stack one strip.
+
+    What is None is not looked at, and what would do so is not compiled: that is half of the kernel.
 
     Parameters
     ----------
     cube : `~numpy.ndarray`
         float32 or float64, shape ``(n, m)``; NaN where a value is not to be used. If `packed` is given, room for
         a block, shape ``(n, width)``, where a rule may give values back.
-    packed : Packed
-        The values as they lie in the files; its `values` may be empty.
+    packed : Packed or None
+        The values as they lie in the files.
     variances, weights : `~numpy.ndarray`
         float32 and float64, shape ``(n, m)``; weights of shape ``(n, 1)`` are those of the frames.
     scales, zeros : `~numpy.ndarray`
@@ -89,6 +91,8 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
         Of one frame.
     rule : Rule
         How outliers are found.
+    scatter : bool or None
+        True where it is BY_SCATTER, else None.
     recipe : Recipe
         How the rest is combined.
     table : `~numpy.ndarray`
@@ -107,31 +111,30 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, re
         Values rejected in the strip.
     """
     whole = b.whole
-    m, width, unpack = out.data.size, b.x.shape[1], packed.values.size > 0
-    exact = unpack and b.x.shape[0] <= EXACT
-    mark = not (exact and _sums_suffice(rule, recipe, out))
-    numbers = not mark and table.shape[0] > 0 and _plain_clip(rule, recipe) and _one_zero(packed.zeros)
+    m, width = out.data.size, b.x.shape[1]
+    exact = numbers = summed = False
+    mark = True
+    if packed is not None:
+        exact = b.x.shape[0] <= EXACT
+        mark = not (exact and _sums_suffice(rule, recipe, out))
+        numbers = not mark and table.shape[0] > 0 and _plain_clip(rule, recipe) and _one_zero(packed.zeros)
     total_low = total_high = 0
     for start in range(0, m, width):
         w = min(width, m - start)
-        base = 0 if unpack else start
-        if numbers:
-            for f in range(b.x.shape[0]):
-                swap_int16(packed.values[f, start : start + w], b.numbers[f])
-            _all_usable(w, b, cube, False)
-        elif unpack:
-            for f in range(b.x.shape[0]):
-                decode_int16(packed.values[f, start : start + w], packed.zeros[f], b.x[f])
+        base = start
+        if packed is not None:
+            base = 0
+            _unpack(packed, start, w, numbers, b)
             _all_usable(w, b, cube, rule.least > 0)
         else:
             _load(cube, start, w, b)
         if recipe.floor > -np.inf or recipe.ceiling < np.inf:
             _threshold(w, b, recipe)
-        if numbers:
+        if packed is not None and scatter is not None and numbers:
             summed = True
             reject_numbers(b, w, b.x.dtype.type(packed.zeros[0]), rule, table)
         else:
-            summed = reject(b, w, rule, recipe, table, noise, cube, base, start, scales, zeros, mark)
+            summed = reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales, zeros, mark)
         if recipe.late:
             _scale(b.x, w, scales)
             summed = False
@@ -165,6 +168,16 @@ def _one_zero(zeros):
     for f in range(zeros.size):
         same = same and zeros[f] == zeros[0]
     return same
+
+
+@kernel
+def _unpack(packed, start, w, numbers, b):
+    """The values of a block, or its numbers as they are."""
+    for f in range(b.x.shape[0]):
+        if numbers:
+            swap_int16(packed.values[f, start : start + w], b.numbers[f])
+        else:
+            decode_int16(packed.values[f, start : start + w], packed.zeros[f], b.x[f])
 
 
 @kernel
