@@ -261,7 +261,10 @@ def _rows_of(value, rows):
 
 
 def _spread(value, k, nx):
-    return np.ascontiguousarray(np.broadcast_to(value, (k, nx)), np.float32).reshape(-1)
+    # A map that has this shape would be an array that cannot be written, for which the kernel is compiled once more.
+    out = np.empty((k, nx), np.float32)
+    out[...] = value
+    return out.reshape(-1)
 
 
 def _fill(source, rows, out, exclude):

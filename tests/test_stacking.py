@@ -5,6 +5,7 @@ import pytest
 from astropy.stats import sigma_clip
 
 from ccdnight import _strips
+from ccdnight._kernels.stack import stack_strip
 from ccdnight.exceptions import InputError
 from ccdnight.execution import TaskGraph, run_graph
 from ccdnight.stacking import MEDIAN_FACTORS, NoiseModel, stack
@@ -252,6 +253,14 @@ class TestErrors:
         gain[:, 3:], read[:, 3:] = 2.0, 8.0
         error = stack(sources_of(cube), noise=NoiseModel(read, gain)).error
         np.testing.assert_allclose(error, np.sqrt(900 / gain + read**2) / 2, rtol=1e-6)
+
+    def test_maps_are_stacked_by_the_same_kernel(self):
+        """Of arrays that cannot be written numba would compile it once more."""
+        cube, one = np.full((4, 6, 6), 900, np.float32), np.ones((6, 6), np.float32)
+        stack(sources_of(cube), noise=NoiseModel(5.0, 1.0))
+        known = len(stack_strip.signatures)
+        stack(sources_of(cube), noise=NoiseModel(5 * one, one))
+        assert len(stack_strip.signatures) == known
 
     def test_one_value_tells_nothing_of_its_error(self):
         cube = np.full((1, 2, 2), 5, np.float32)

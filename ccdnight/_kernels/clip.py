@@ -66,7 +66,7 @@ def reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales,
     bool
         Whether the rows SUM1 and SUM2 hold the sums of what is left, about the values in the row ANCHOR.
     """
-    whole, summed = b.whole, False
+    whole, summed = b.whole, w < 0
     if scatter is not None:
         summed = _by_scatter(b, w, rule, table, mark)
     elif rule.kind == BY_NOISE:
@@ -74,7 +74,7 @@ def reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales,
     elif rule.kind == BY_EXTREMES:
         by_extremes(b, w, rule, table)
     if rule.kind != NO_RULE and rule.least > 0 and _too_few(whole, w, rule.least):
-        summed = False
+        summed = w < 0
         for p in range(w):
             if whole[COUNT + p] - whole[LOW + p] - whole[HIGH + p] < min(rule.least, whole[COUNT + p]):
                 _restore(b, p, rule.least, recipe, cube, base, zeros)
@@ -132,7 +132,7 @@ def reject_numbers(b, w, zero, rule, table):
             for j in range(suspects):
                 p = b.whole[SUSPECT + j]
                 b.x[f, p] = kind(b.numbers[f, p]) + zero
-        look_closely(b, suspects, rule, table, True)
+        look_closely(b, suspects, rule, table, rule.median)
         sum_again(b, suspects)
 
 

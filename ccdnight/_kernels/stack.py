@@ -112,8 +112,9 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, sc
     """
     whole = b.whole
     m, width = out.data.size, b.x.shape[1]
-    exact = numbers = summed = False
-    mark = True
+    # False and True, but no constants: what is called with a constant is compiled for it alone.
+    exact = numbers = summed = m < 0
+    mark = m >= 0
     if packed is not None:
         exact = b.x.shape[0] <= EXACT
         mark = not (exact and _sums_suffice(rule, recipe, out))
@@ -131,13 +132,13 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, sc
         if recipe.floor > -np.inf or recipe.ceiling < np.inf:
             _threshold(w, b, recipe)
         if packed is not None and scatter is not None and numbers:
-            summed = True
+            summed = mark or numbers
             reject_numbers(b, w, b.x.dtype.type(packed.zeros[0]), rule, table)
         else:
             summed = reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales, zeros, mark)
         if recipe.late:
             _scale(b.x, w, scales)
-            summed = False
+            summed = m < 0
         _combine(b, w, start, weights, recipe, table, summed and exact)
         if recipe.error != NO_ERROR:
             variance_of_result(b, w, start, variances, weights, noise, scales, recipe, table, factors, summed)
