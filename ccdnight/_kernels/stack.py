@@ -132,7 +132,7 @@ def stack_strip(cube, packed, variances, weights, scales, zeros, noise, rule, sc
         if recipe.floor > -np.inf or recipe.ceiling < np.inf:
             _threshold(w, b, recipe)
         if packed is not None and scatter is not None and numbers:
-            summed = mark or numbers
+            summed = numbers
             reject_numbers(b, w, b.x.dtype.type(packed.zeros[0]), rule, table)
         else:
             summed = reject(b, w, rule, scatter, recipe, table, noise, cube, base, start, scales, zeros, mark)
